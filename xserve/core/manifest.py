@@ -1,0 +1,81 @@
+"""What an engine declares about itself in `engine.yaml`. The contract in words: engines/README.md."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ModelType = Literal["LLM", "embedding", "rerank", "image", "audio", "flexible"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Serves(_Strict):
+    """One kind of model that the engine can serve."""
+
+    type: ModelType
+    formats: tuple[str, ...] = ()
+    """Formats of the weights, e.g. `ggufv2`; empty: the type has no format."""
+    abilities: tuple[str, ...] = ()
+    """Abilities of the definition that it honours, e.g. `chat`, `tools`; a model may use fewer."""
+    weights: Literal["file", "directory", "any", "none"] = "any"
+    """What the weights' path must be."""
+
+
+class Backend(_Strict):
+    """One library or program that can do the work. The first one that is installed is taken."""
+
+    name: str
+    module: str | None = None
+    """Importable module that tells that it is installed (looked up, never imported)."""
+    program: str | None = None
+    """Program on PATH that tells that it is installed."""
+    install: str
+    """What a person types to get it; shown where it is missing."""
+
+
+class Probe(_Strict):
+    """The tiny real request that proves a replica ready. A 200 answer is the proof."""
+
+    path: str
+    body: dict[str, Any]
+    """JSON body; the string "{uid}" stands for the served name."""
+
+
+class Manifest(_Strict):
+    """An engine's `engine.yaml`."""
+
+    name: str = Field(pattern=r"^[a-z0-9_]+$")
+    title: str
+    """Name for people, e.g. `llama.cpp`. Xinference's spelling where it has one."""
+    description: str
+    serves: tuple[Serves, ...]
+    backends: tuple[Backend, ...] = ()
+    """Empty: nothing but the interpreter is needed."""
+    packages: tuple[str, ...] = ()
+    """Pinned requirements of its virtual environment."""
+    command: tuple[str, ...]
+    """Argument list. `{python}`, `{folder}`, `{launch}` (launch file), `{socket}` and `{backend}` are filled in."""
+    env: dict[str, str] = {}
+    """Environment that every replica gets; a deploy entry's `env` wins."""
+    options: dict[str, Any] = {"type": "object", "additionalProperties": False, "properties": {}}
+    """JSON Schema of what users may put under `options`."""
+    request_defaults: tuple[Literal["stop", "stop_token_ids"], ...] = ()
+    """Definition fields that its server cannot take at launch: the gateway adds them to a request that lacks them."""
+    health: str = "/health"
+    """Path that answers 200 once the weights are loaded."""
+    metrics: str | None = None
+    """Path of Prometheus text, if it has one."""
+    probe: dict[ModelType, Probe] = {}
+    """Per model type; a type without one is called ready after `health`."""
+    never_start: dict[int, str] = {}
+    """Exit codes that mean "will never start with these parameters", each with a sentence: not retried."""
+    stop_grace: float = 10.0
+    """Seconds between SIGTERM and SIGKILL of the whole tree."""
+    concurrency: Literal["batched", "serial"] = "batched"
+    """`serial`: one request at a time, so the gateway's `request_limit` defaults to a short queue."""
+    gpus: Literal["none", "optional", "required"] = "none"
+    """Whether a replica can or must have GPUs."""

@@ -1,0 +1,1 @@
+"""The surface: one route table, the handlers behind it, and the data path to the engines."""

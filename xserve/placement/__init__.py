@@ -1,0 +1,1 @@
+"""Pure placement policies: (request, free GPUs) -> GPUs, or the reason why not."""

@@ -1,0 +1,1 @@
+"""Makes actions happen: process trees under a shim, sockets, readiness, logs."""

@@ -77,5 +77,7 @@ class Manifest(_Strict):
     """Seconds between SIGTERM and SIGKILL of the whole tree."""
     concurrency: Literal["batched", "serial"] = "batched"
     """`serial`: one request at a time, so the gateway's `request_limit` defaults to a short queue."""
+    only_when_named: bool = False
+    """Never chosen by itself, only where a deploy entry names it."""
     gpus: Literal["none", "optional", "required"] = "none"
     """Whether a replica can or must have GPUs."""

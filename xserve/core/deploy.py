@@ -1,0 +1,116 @@
+"""The deploy file: which registrations are served, under which names, and how.
+
+Unknown keys are errors. Keys that this version does not honour yet are refused as such, never ignored.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from xserve.core.text import Name, Size, Text, Uid, Uri
+
+_GATE = "this is a gate; gates stand only in xserve.yaml"
+_LATER = "not supported yet"
+
+FORBIDDEN: dict[str, str] = {
+    **dict.fromkeys(
+        (
+            "trust_remote_code",
+            "allow_remote_code",
+            "allow_custom_launchers",
+            "allow_package_install",
+            "model_roots",
+        ),
+        _GATE,
+    ),
+    **dict.fromkeys(("allow_env", "allow_args", "media_fetch", "hub_sources", "insecure_no_auth"), _GATE),
+    "gpu_memory": f"{_LATER}: placement by memory",
+    "node": f"{_LATER}: replicas on other machines",
+    "idle_timeout": f"{_LATER}: models stay loaded",
+    "pinned": f"{_LATER}: nothing is ever evicted, so every model is pinned",
+    "virtualenv": f"{_LATER}: engines run in the daemon's environment",
+    "lora": f"{_LATER}: give adapters under options, where the engine has them",
+}
+"""Keys that are refused with a reason of their own."""
+
+
+def _only_always(value: Any) -> Any:
+    if value == "on_demand":
+        raise ValueError("'on_demand' is not supported yet; use always")
+    return value
+
+
+def _only_new_first(value: Any) -> Any:
+    if value == "old_first":
+        raise ValueError("'old_first' is not supported yet; use new_first")
+    return value
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Defaults(_Strict):
+    """What entries that do not say otherwise get."""
+
+    engine: Text | None = None
+    """Engine; none: the best installed one that can serve the weights."""
+    replicas: Annotated[int, Field(ge=0, le=64)] = 1
+    """Process trees to run; 0: none, the name answers 503."""
+    gpus: Literal["auto", "none"] | Annotated[int, Field(ge=0)] | list[Annotated[int, Field(ge=0)]] = "auto"
+    """GPUs per replica: `auto`, `none`, a count, or indices that are divided evenly over the replicas."""
+    load: Annotated[Literal["always"], BeforeValidator(_only_always)] = "always"
+    """When it is loaded."""
+    update: Annotated[Literal["auto", "new_first"], BeforeValidator(_only_new_first)] = "auto"
+    """Order of a change: the new replica first, the old one stopped after the new one is ready."""
+    request_limit: Annotated[int, Field(ge=1)] | None = None
+    """Concurrent requests per replica, then 429; none: no limit of ours."""
+    env: dict[str, Text] = {}
+    """Environment of the engine; an entry's own wins key by key."""
+
+
+class Entry(Defaults):
+    """One deployment. Its key in `models` is the public name."""
+
+    model: Name | None = None
+    """Name of the registration; none: the public name."""
+    type: Literal["LLM", "embedding", "rerank", "image", "audio", "flexible"] | None = None
+    """Needed only when two types have a registration of that name."""
+    path: Uri | None = None
+    """Weights to use in place of those that the definition names; none: the definition's."""
+    format: Text | None = None
+    """Selects the spec; none: any."""
+    size: Size | None = None
+    """model_size_in_billions, as text; selects the spec; none: any."""
+    quantization: Text | None = None
+    """Selects the spec; none: any."""
+    aliases: list[Uid] = []
+    """Further public names."""
+    options: dict[str, Any] = {}
+    """For the engine; checked against the schema in its manifest."""
+
+
+class DeployFile(_Strict):
+    """A deploy file."""
+
+    version: Literal[1]
+    """Version of this format."""
+    defaults: Defaults = Defaults()
+    """What entries of this file that do not say otherwise get."""
+    models: dict[Uid, Entry | None] = {}
+    """Public name -> deployment; nothing after the name: all defaults."""
+
+
+def entries_of(value: dict[str, Any]) -> dict[str, Entry]:
+    """The entries of an accepted deploy file, defaults applied."""
+    file = DeployFile.model_validate(value)
+    return {uid: _complete(file.defaults, entry or Entry()) for uid, entry in file.models.items()}
+
+
+def _complete(defaults: Defaults, entry: Entry) -> Entry:
+    given = defaults.model_dump(exclude_unset=True)
+    own = entry.model_dump(exclude_unset=True)
+    env = {**given.get("env", {}), **own.get("env", {})}
+    return Entry.model_validate({**given, **own, "env": env})

@@ -68,13 +68,9 @@ class Spec(BaseModel):
     @model_validator(mode="after")
     def _has_a_source(self) -> Spec:
         if not self.model_id and not self.model_uri:
-            raise ValueError(
-                "give model_uri (a path) or model_id (a hub's repository): the weights have no place"
-            )
+            raise ValueError("give model_uri (a path) or model_id (a hub's repository): the weights have no place")
         if self.model_format == "ggufv2" and not self.model_uri and not self.model_file_name_template:
-            raise ValueError(
-                "ggufv2 from a hub needs model_file_name_template, such as 'x-{quantization}.gguf'"
-            )
+            raise ValueError("ggufv2 from a hub needs model_file_name_template, such as 'x-{quantization}.gguf'")
         return self
 
 
@@ -159,9 +155,7 @@ class LLM(Definition):
     @classmethod
     def _is_a_template(cls, template: str | None) -> str | None:
         if template is not None and "{{" not in template and "{%" not in template:
-            raise ValueError(
-                f"{template[:40]!r} is neither a Jinja template nor the name of a built-in family"
-            )
+            raise ValueError(f"{template[:40]!r} is neither a Jinja template nor the name of a built-in family")
         return template
 
 
@@ -210,9 +204,7 @@ class _Flat(Definition):
 
 def _has_weights(definition: _Flat) -> _Flat:
     if not definition.model_id and not definition.model_uri:
-        raise ValueError(
-            "give model_uri (a path) or model_id (a hub's repository): the weights have no place"
-        )
+        raise ValueError("give model_uri (a path) or model_id (a hub's repository): the weights have no place")
     return definition
 
 
@@ -292,7 +284,7 @@ class Flexible(_Flat):
     @classmethod
     def _is_json_text(cls, value: Any) -> Any:
         if not isinstance(value, str):
-            raise ValueError('must be a JSON object written as text, such as "{}"')  # noqa: TRY004 - pydantic's way
+            raise ValueError('must be a JSON object written as text, such as "{}"')
         try:
             loaded = json.loads(value)
         except ValueError as error:

@@ -13,6 +13,7 @@ from xserve.core.deploy import Entry
 from xserve.core.engines import Choice, Engine, choose, select_specs
 from xserve.core.exposure import Exposure
 from xserve.core.launch import Launch
+from xserve.core.manifest import ModelType
 from xserve.core.options import option_faults
 from xserve.core.ports import Command, Wish
 from xserve.core.problems import Problem, Severity
@@ -21,8 +22,22 @@ from xserve.core.text import path_of
 
 # Keys of a definition that no engine acts on: a change of these restarts nothing.
 _INERT = frozenset(
-    """version model_name model_type model_description model_lang language model_specs virtualenv cache_config is_builtin
-    model_id model_hub model_uri model_revision""".split()
+    [
+        "version",
+        "model_name",
+        "model_type",
+        "model_description",
+        "model_lang",
+        "language",
+        "model_specs",
+        "virtualenv",
+        "cache_config",
+        "is_builtin",
+        "model_id",
+        "model_hub",
+        "model_uri",
+        "model_revision",
+    ]
 )
 
 
@@ -30,12 +45,13 @@ _INERT = frozenset(
 class Registration:
     """An accepted definition."""
 
-    type: str
+    type: ModelType
     name: str
     definition: Mapping[str, Any]
     layer: str  # builtin, admin, state or runtime
     path: str
     generation: str  # hash of the parsed document
+    stale: bool = False  # a newer version of the file was rejected
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +65,7 @@ class Order:
     generation: str  # hash of the parsed entry, defaults applied
     line: int = 0
     column: int = 0
+    stale: bool = False  # a newer version of the file was rejected
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,16 +185,10 @@ def _resolve_one(
     return _deployment(order, found, choice, path, aliases)
 
 
-def find_registration(
-    order: Order, registrations: Mapping[tuple[str, str], Registration]
-) -> Registration | Waiting:
+def find_registration(order: Order, registrations: Mapping[tuple[str, str], Registration]) -> Registration | Waiting:
     """The registration that an entry names, or why there is not exactly one."""
     name = order.entry.model or order.uid
-    types = (
-        [order.entry.type]
-        if order.entry.type
-        else sorted({kind for kind, each in registrations if each == name})
-    )
+    types = [order.entry.type] if order.entry.type else sorted({kind for kind, each in registrations if each == name})
     found = [registrations[(kind, name)] for kind in types if (kind, name) in registrations]
     if len(found) == 1:
         return found[0]
@@ -261,17 +272,25 @@ def _deployment(
         if isinstance(gpus, list)
         else Wish(gpus if isinstance(gpus, int) else 0)
     )
-    defaults = {key: definition[key] for key in manifest.request_defaults if definition.get(key)}
-    exposure = Exposure(aliases, entry.request_limit, registration.type, defaults)
+    defaults: dict[str, Any] = {key: definition[key] for key in manifest.request_defaults if definition.get(key)}
+    exposure = Exposure(registration.type, aliases, entry.request_limit, defaults)
     return Deployment(
-        order.uid, launch, launch.digest(), _command(choice, launch), entry.replicas, wish, exposure, order,
-        registration, manifest.never_start,
-    )  # fmt: skip
+        uid=order.uid,
+        launch=launch,
+        revision=launch.digest(),
+        command=_command(choice, launch, registration.type),
+        replicas=entry.replicas,
+        wish=wish,
+        exposure=exposure,
+        order=order,
+        registration=registration,
+        never_start=manifest.never_start,
+    )
 
 
-def _command(choice: Choice, launch: Launch) -> Command:
+def _command(choice: Choice, launch: Launch, registration_type: ModelType) -> Command:
     engine, manifest = choice.engine, choice.engine.manifest
     filled = {"{python}": engine.python, "{folder}": engine.folder, "{backend}": engine.backend or ""}
     argv = tuple(filled.get(word, word) for word in manifest.command)
-    probe = manifest.probe.get(launch.model_type)  # type: ignore[call-overload]
+    probe = manifest.probe.get(registration_type)
     return Command(argv, tuple(sorted(launch.env.items())), manifest.health, probe, manifest.stop_grace)

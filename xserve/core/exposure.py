@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from xserve.core.manifest import ModelType
@@ -18,3 +18,14 @@ class Exposure:
     request_limit: int | None = None  # concurrent requests per replica; None: no limit
     request_defaults: Mapping[str, Any] = field(default_factory=dict)
     """JSON members that an LLM request gets where it lacks them or says null, e.g. `stop`."""
+
+    def differences(self, before: Exposure) -> list[str]:
+        """What differs from `before`, in words: `request_limit 32 -> 8`."""
+        names = [each.name for each in fields(self) if getattr(self, each.name) != getattr(before, each.name)]
+        return [f"{name} {_show(getattr(before, name))} -> {_show(getattr(self, name))}" for name in names]
+
+
+def _show(value: Any) -> str:
+    if value is None or value == () or value == {}:
+        return "none"
+    return ", ".join(value) if isinstance(value, tuple) else str(value)

@@ -98,9 +98,7 @@ def _judge_definition(data: Mapping[str, Any]) -> Verdict:
 def _unknown_type(data: Mapping[str, Any]) -> Fault:
     given = data.get("model_type")
     if given is None:
-        return Fault(
-            (), "cannot tell the model type; add the key model_type with one of " + ", ".join(MODEL_TYPES)
-        )
+        return Fault((), "cannot tell the model type; add the key model_type with one of " + ", ".join(MODEL_TYPES))
     return Fault(("model_type",), f"unknown model type {given!r}; {_nearest(str(given), MODEL_TYPES)}")
 
 
@@ -161,9 +159,7 @@ def _unknown_keys(model: type[BaseModel], data: Any, path: Path) -> Iterator[Fau
         if near:
             yield Fault((*path, key), f"unknown key {key!r}; did you mean {near[0]!r}?", on_key=True)
         else:
-            yield Fault(
-                (*path, key), f"unknown key {key!r} is kept, but nothing reads it", Severity.WARNING, True
-            )
+            yield Fault((*path, key), f"unknown key {key!r} is kept, but nothing reads it", Severity.WARNING, True)
     for name, inner in _nested(model):
         value = data.get(name)
         rows = enumerate(value) if isinstance(value, list) else [((), value)]
@@ -193,7 +189,7 @@ def _fields_at(model: type[BaseModel], path: Iterable[str | int]) -> list[str]:
     """The valid keys at a place inside a document."""
     here: type[BaseModel] = model
     for part in path:
-        inner = _model_in(here.model_fields[part].annotation) if part in here.model_fields else None  # type: ignore[index]
+        inner = _model_in(here.model_fields[part].annotation) if part in here.model_fields else None
         here = inner or here
     return list(here.model_fields)
 
@@ -224,6 +220,4 @@ def _dedupe(faults: list[Fault]) -> Iterator[Fault]:
 
 def definition_of(value: Mapping[str, Any]) -> Definition:
     """The model of an accepted definition."""
-    return KINDS[value["model_type"]].model_validate(
-        {key: v for key, v in value.items() if key != "model_type"}
-    )
+    return KINDS[value["model_type"]].model_validate({key: v for key, v in value.items() if key != "model_type"})

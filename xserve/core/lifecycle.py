@@ -93,9 +93,7 @@ def stop(instance: Instance, now: float, fault: Reason | None, sentence: str) ->
     if instance.state is State.STOPPING:
         return instance
     fault = instance.fault or fault
-    return replace(
-        instance, state=State.STOPPING, since=now, fault=fault, sentence=instance.sentence or sentence
-    )
+    return replace(instance, state=State.STOPPING, since=now, fault=fault, sentence=instance.sentence or sentence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +115,7 @@ class Record:
 
 
 def after_exit(
-    before: Record | None, instance: Instance, exit: Exit, now: float, policy: Restart, never: dict[int, str]
+    before: Record | None, instance: Instance, end: Exit, now: float, policy: Restart, never: dict[int, str]
 ) -> Record | None:
     """The record after an instance ended; None when it left because it was told to, in good health."""
     if instance.state is State.STOPPING and instance.fault is None:
@@ -125,34 +123,34 @@ def after_exit(
     good_run = instance.ready_since is not None and now - instance.ready_since >= policy.reset_after
     failures = 1 if before is None or good_run else before.failures + 1
     ever_ready = instance.ready_since is not None or (before is not None and before.ever_ready)
-    reason, sentence = _cause(instance, exit, never)
+    reason, sentence = _cause(instance, end, never)
     if reason is Reason.NEVER_STARTS or failures >= policy.give_up_after:
         final = reason if reason is Reason.NEVER_STARTS else Reason.GAVE_UP
         if final is Reason.GAVE_UP:
             sentence = f"gave up after {failures} failures in a row; the last: {sentence}"
-        return Record(failures, final, sentence, now, None, ever_ready, exit)
+        return Record(failures, final, sentence, now, None, ever_ready, end)
     retry_at = now + back_off(failures, policy, seed=instance.id)
-    return Record(failures, reason, sentence, now, retry_at, ever_ready, exit)
+    return Record(failures, reason, sentence, now, retry_at, ever_ready, end)
 
 
-def _cause(instance: Instance, exit: Exit, never: dict[int, str]) -> tuple[Reason, str]:
+def _cause(instance: Instance, end: Exit, never: dict[int, str]) -> tuple[Reason, str]:
     if instance.fault is not None:
         return instance.fault, instance.sentence
-    if exit.out_of_memory:
+    if end.out_of_memory:
         return Reason.OUT_OF_MEMORY, "the kernel killed it: out of memory"
-    if exit.code is not None and exit.code in never:
-        last = exit.log_tail[-1].strip() if exit.log_tail else ""
-        return Reason.NEVER_STARTS, f"{never[exit.code]}: {last}" if last else never[exit.code]
-    return Reason.CRASHED, describe_exit(exit)
+    if end.code is not None and end.code in never:
+        last = end.log_tail[-1].strip() if end.log_tail else ""
+        return Reason.NEVER_STARTS, f"{never[end.code]}: {last}" if last else never[end.code]
+    return Reason.CRASHED, describe_exit(end)
 
 
-def describe_exit(exit: Exit) -> str:
+def describe_exit(end: Exit) -> str:
     """How a process tree ended, in words."""
-    if exit.sentence:
-        return exit.sentence
-    if exit.signal is not None:
-        return f"ended by signal {exit.signal}"
-    return f"ended by itself with exit code {exit.code}"
+    if end.sentence:
+        return end.sentence
+    if end.signal is not None:
+        return f"ended by signal {end.signal}"
+    return f"ended by itself with exit code {end.code}"
 
 
 def back_off(failures: int, policy: Restart, seed: str) -> float:

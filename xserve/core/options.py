@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def option_faults(
-    options: Mapping[str, Any], schema: Mapping[str, Any]
-) -> list[tuple[tuple[str | int, ...], str]]:
+def option_faults(options: Mapping[str, Any], schema: Mapping[str, Any]) -> list[tuple[tuple[str | int, ...], str]]:
     """(place below `options`, sentence) for everything that the schema does not allow."""
     if not options:
         return []

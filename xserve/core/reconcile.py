@@ -133,9 +133,7 @@ def _start(draft: _Draft, deployment: Deployment, ordinal: int) -> None:
         return
     uid = deployment.uid
     if draft.starting >= draft.policy.max_starting:
-        draft.explain(
-            uid, Reason.TURN, f"{draft.starting} replicas load already; it is next when one is done"
-        )
+        draft.explain(uid, Reason.TURN, f"{draft.starting} replicas load already; it is next when one is done")
         return
     answer = draft.place(_share(deployment, ordinal), draft.observed.gpus, draft.taken)
     if not isinstance(answer, Grant):

@@ -53,9 +53,7 @@ def check_uri(uri: str) -> str:
     """A place of weights: an absolute path, bare or as `file://`. Other schemes are refused, not kept for later."""
     scheme = _SCHEME.match(uri)
     if scheme and scheme.group(1).lower() != "file":
-        raise ValueError(
-            f"unknown scheme {scheme.group(1)}://; give an absolute path or file:///absolute/path"
-        )
+        raise ValueError(f"unknown scheme {scheme.group(1)}://; give an absolute path or file:///absolute/path")
     if not path_of(uri).startswith("/"):
         raise ValueError(f"{uri!r} is a relative path; give an absolute path or file:///absolute/path")
     if "\x00" in uri:

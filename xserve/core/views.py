@@ -165,3 +165,19 @@ class LogView(BaseModel):
     instance: str
     path: str
     lines: list[str]
+
+
+class WaitView(BaseModel):
+    """The outcome of waiting."""
+
+    outcome: str = Field(description="done, failed, rejected or timeout")
+    message: str
+    models: list[ModelView]
+    problems: list[ProblemView]
+
+
+class Candidate(BaseModel):
+    """A file that does not stand in the config directory yet, for `plan`."""
+
+    path: str = Field(description="where it would stand; decides what it replaces")
+    text: str = Field(description="its content")

@@ -1,0 +1,205 @@
+"""The hot path: a request for inference goes to a replica of its model, the reply comes back.
+
+Plain ASGI, no framework: read the body (capped), find the model, enter a replica, send the body on (byte
+for byte unless a top-level member must change), relay the reply. From the end of the body on the client's
+departure is watched and cancels the work: the upstream connection is closed, engines cancel on that.
+
+What may be tried again: only a request that no engine has seen, on another replica of the same model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from secrets import token_hex
+from time import monotonic
+
+from starlette.types import Receive, Scope, Send
+
+from xserve.core.manifest import ModelType
+from xserve.http.body import Asked, Body, ClientGoneError, find_model, read_body, splice
+from xserve.http.departure import Departure
+from xserve.http.errors import ApiError, Headers, retry_after, send_error
+from xserve.http.relay import BrokenReplyError, Relay
+from xserve.http.traffic import Lease, Target, Traffic
+from xserve.http.upstream import Upstream, request_head
+from xserve.http.wire import MalformedError, Reply, UnreachableError, UpstreamError
+
+log = logging.getLogger(__name__)
+
+_FORWARDED = frozenset({b"accept", b"content-type", b"traceparent", b"tracestate"})
+"""Request headers that an engine may see: never credentials, cookies or anything about the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyLimits:
+    """Limits of the inference routes."""
+
+    body_bytes: int = 64 << 20
+    first_byte_seconds: float | None = None  # from asking the engine to its headers; None: no limit
+
+
+class Proxy:
+    """What all inference routes share, and where they are made."""
+
+    def __init__(self, traffic: Traffic, upstream: Upstream, limits: ProxyLimits | None = None) -> None:
+        self.traffic = traffic
+        self.upstream = upstream
+        self.limits = limits or ProxyLimits()
+
+    def route(self, path: str, *types: ModelType) -> InferenceRoute:
+        """The ASGI application for the engines' `path`, which only models of these types serve."""
+        return InferenceRoute(self, path, types)
+
+
+@dataclass(slots=True)
+class _Call:
+    """One request on its way."""
+
+    target: Target
+    asked: Asked
+    head: bytes
+    body: Body
+    request_id: str
+    outcome: str = "5xx"
+
+
+class InferenceRoute:
+    """One inference route."""
+
+    def __init__(self, proxy: Proxy, path: str, types: tuple[ModelType, ...]) -> None:
+        self._traffic = proxy.traffic
+        self._upstream = proxy.upstream
+        self._limits = proxy.limits
+        self._path = path
+        self._types = types
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            call = self._prepare(scope, await read_body(scope, receive, self._limits.body_bytes))
+            await self._counted(call, receive, send)
+        except ApiError as error:
+            await send_error(send, error)
+        except ClientGoneError:
+            log.debug("the client left")
+
+    def _prepare(self, scope: Scope, body: Body) -> _Call:
+        """Find out who is asked for what. Raises ApiError where the request is at fault."""
+        headers = [pair for pair in scope["headers"] if pair[0] in _FORWARDED]
+        asked = find_model(_content_type(headers), body)
+        target = self._find(asked.model)
+        body = _fit(body, asked, target)
+        request_id = scope.get("state", {}).get("request_id") or token_hex(8)
+        headers.append((b"x-request-id", request_id.encode("ascii")))
+        return _Call(target, asked, request_head("POST", self._path, len(body), headers), body, request_id)
+
+    def _find(self, name: str) -> Target:
+        target = self._traffic.resolve(name)
+        if target is None:
+            raise self._traffic.unknown(name)
+        if target.exposure.model_type not in self._types:
+            raise _wrong_type(target, self._path, self._types)
+        return target
+
+    async def _counted(self, call: _Call, receive: Receive, send: Send) -> None:
+        began = monotonic()
+        try:
+            with Departure(receive) as departure:
+                await self._serve(call, Relay(send, departure, call.request_id))
+        except ApiError as error:
+            call.outcome = _outcome(error.status)
+            raise
+        except (ClientGoneError, asyncio.CancelledError):
+            call.outcome = "gone"
+            raise
+        finally:
+            call.target.meter.count(call.outcome, monotonic() - began)
+
+    async def _serve(self, call: _Call, relay: Relay) -> None:
+        """Answer the request. Raises ApiError while nothing has been sent."""
+        lease: Lease | None = None
+        try:
+            lease, reply = await self._place(call)
+            await self._relay(call, reply, relay)
+        except UpstreamError as error:
+            raise _bad_gateway(error) from error
+        finally:
+            if lease is not None:
+                lease.release()
+
+    async def _place(self, call: _Call) -> tuple[Lease, Reply]:
+        """Get a reply to begin, from another replica where one cannot be reached."""
+        asked = monotonic()
+        unreachable: list[str] = []
+        while True:
+            lease = self._enter(call.target, unreachable)
+            try:
+                reply = await self._ask(lease, call)
+            except UnreachableError as error:
+                log.warning("request %s: %s: %s", call.request_id, lease.instance, error)
+                unreachable.append(lease.instance)
+                lease.release()
+            except BaseException:
+                lease.release()
+                raise
+            else:
+                call.target.meter.first_byte.observe(monotonic() - asked)
+                return lease, reply
+
+    def _enter(self, target: Target, unreachable: list[str]) -> Lease:
+        if unreachable and not target.has_ready(unreachable):
+            raise _all_unreachable(target)
+        return self._traffic.enter(target.uid, unreachable)
+
+    async def _ask(self, lease: Lease, call: _Call) -> Reply:
+        seconds = self._limits.first_byte_seconds
+        if seconds is None:
+            return await self._upstream.send(lease.address, call.head, call.body)
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._upstream.send(lease.address, call.head, call.body)
+        except TimeoutError as error:
+            message = f"The engine did not begin to answer within {seconds:g} seconds."
+            raise ApiError(504, message, code="engine_timeout", source="engine") from error
+
+    async def _relay(self, call: _Call, reply: Reply, relay: Relay) -> None:
+        call.outcome = _outcome(reply.status)
+        try:
+            await relay.pass_on(reply, stream=call.asked.stream)
+        except BrokenReplyError as error:  # sent in part: returning unfinished makes the server close
+            call.outcome = "5xx"
+            log.warning("request %s: reply broken off: %s", call.request_id, error)
+        finally:
+            reply.close()
+
+
+def _content_type(headers: Headers) -> str:
+    return next((value.decode("latin-1") for name, value in headers if name == b"content-type"), "")
+
+
+def _fit(body: Body, asked: Asked, target: Target) -> Body:
+    """The body for the engine: the same bytes unless a top-level member must change."""
+    defaults = target.exposure.request_defaults if target.exposure.model_type == "LLM" else {}
+    if not defaults and asked.model == target.uid:
+        return body
+    return splice(body, {"model": target.uid}, defaults)
+
+
+def _outcome(status: int) -> str:
+    return f"{status // 100}xx"
+
+
+def _wrong_type(target: Target, path: str, types: tuple[ModelType, ...]) -> ApiError:
+    message = f"{path} is for {' and '.join(types)} models; {target.uid} is of type {target.exposure.model_type}."
+    return ApiError(400, message, code="wrong_model_type", param="model")
+
+
+def _bad_gateway(error: UpstreamError) -> ApiError:
+    code = "engine_malformed" if isinstance(error, MalformedError) else "engine_died"
+    return ApiError(502, str(error), code=code, source="engine")
+
+
+def _all_unreachable(target: Target) -> ApiError:
+    message = f"No replica of the model {target.uid} can be reached; they are being looked after."
+    return ApiError(503, message, code="engine_unreachable", source="engine", headers=[retry_after(2)])

@@ -99,7 +99,10 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What should run but cannot be started as things are. What runs already stays, unless it lost its definition."""
+    """What should run but cannot be started as things are. What runs already stays, unless it lost its definition.
+
+    `exposure` is known once the definition is: clients are then told why, with 503 and not with 404.
+    """
 
     uid: str
     reason: Reason
@@ -166,21 +169,22 @@ def _resolve_one(
     found = find_registration(order, registrations)
     if isinstance(found, Waiting):
         return found
+    exposure = Exposure(found.type, aliases, order.entry.request_limit)
     specs = select_specs(found.definition, order.entry)
     if not specs:
-        return Waiting(order.uid, Reason.NO_SPEC, _no_spec(found, order.entry), order)
+        return Waiting(order.uid, Reason.NO_SPEC, _no_spec(found, order.entry), order, exposure=exposure)
     choice = choose(found.definition, specs, order.entry.engine, engines)
     if isinstance(choice, str):
-        return Waiting(order.uid, Reason.NO_ENGINE, choice, order)
+        return Waiting(order.uid, Reason.NO_ENGINE, choice, order, exposure=exposure)
     faults = option_faults(order.entry.options, choice.engine.manifest.options)
     if faults:
         place, sentence = faults[0]
         where = ".".join(str(part) for part in ("options", *place))
-        return Waiting(order.uid, Reason.BAD_OPTIONS, f"{where}: {sentence}", order)
+        return Waiting(order.uid, Reason.BAD_OPTIONS, f"{where}: {sentence}", order, exposure=exposure)
     weights = order.entry.path or choice.spec.get("model_uri")
     trouble = weights_trouble(found.definition, choice, weights, look)
     if trouble is not None:
-        return Waiting(order.uid, *trouble, order)
+        return Waiting(order.uid, *trouble, order, exposure=exposure)
     path = path_of(weights) if weights else ""
     return _deployment(order, found, choice, path, aliases)
 

@@ -4,7 +4,8 @@ The rules, by number; the functions below carry the numbers.
 
  1. A name that is published but no longer wanted is withdrawn; its ready instances drain, the others stop.
     An entry that waits keeps what it has, unless its definition is gone.
- 2. A wanted deployment is published; again, when its names or limits changed. That restarts nothing.
+ 2. A wanted deployment is published; again, when its names or limits changed. That restarts nothing. One that
+    waits is published too, once its definition is known, so that clients are told why.
  3. For each replica that has no live instance of the wanted revision, one is started, unless
     a. its revision failed for good, or rests until its next try;
     b. as many replicas load already as may load at once;
@@ -23,6 +24,7 @@ from dataclasses import dataclass, field, replace
 
 from xserve.core.actions import Action, Drain, Explanation, Plan, Publish, Start, Stop, Withdraw
 from xserve.core.desired import Deployment, Desired, Waiting
+from xserve.core.exposure import Exposure
 from xserve.core.lifecycle import COMING, LIVE, Instance, State
 from xserve.core.observed import Observed, ready
 from xserve.core.ports import Grant, Placer, Wish
@@ -67,8 +69,10 @@ def reconcile(desired: Desired, observed: Observed, now: float, place: Placer, p
             _retire(draft, uid)
     for uid, waiting in desired.waiting.items():
         draft.explain(uid, waiting.reason, waiting.sentence)
+        if waiting.exposure is not None and uid not in observed.exposures:
+            _publish(draft, uid, waiting.exposure, waiting.order.path)
     for deployment in desired.deployments.values():
-        _publish(draft, deployment)
+        _publish(draft, deployment.uid, deployment.exposure, deployment.order.path)
         _fill(draft, deployment)
         _trim(draft, deployment)
         _replace_old(draft, deployment)
@@ -100,16 +104,13 @@ def _let_go(draft: _Draft, instance: Instance, reason: str) -> None:
         draft.actions.append(Stop(instance.uid, instance.id, reason))
 
 
-def _publish(draft: _Draft, deployment: Deployment) -> None:
+def _publish(draft: _Draft, uid: str, exposure: Exposure, path: str) -> None:
     """Rule 2."""
-    before = draft.observed.exposures.get(deployment.uid)
-    if before == deployment.exposure:
+    before = draft.observed.exposures.get(uid)
+    if before == exposure:
         return
-    if before is None:
-        reason = f"{deployment.order.path} names it"
-    else:
-        reason = "changed: " + ", ".join(deployment.exposure.differences(before))
-    draft.actions.append(Publish(deployment.uid, deployment.exposure, reason))
+    reason = f"{path} names it" if before is None else "changed: " + ", ".join(exposure.differences(before))
+    draft.actions.append(Publish(uid, exposure, reason))
 
 
 def _current(draft: _Draft, deployment: Deployment) -> list[Instance]:

@@ -1,0 +1,314 @@
+"""One engine's process tree, from its first process to its last.
+
+The daemon starts one shim per replica. The shim makes itself the reaper of everything below it, starts the
+engine, and waits for four things: the daemon's end of its standard input, the engine's exit, its control
+socket, and SIGTERM. It leaves only when no process of the tree is left, and its last act is to say how the
+tree ended: to the daemon, and in `exit.json` for a daemon that comes later.
+
+A stop is SIGTERM to the engine's group, a grace, then SIGKILL to the whole tree: descendants that made
+sessions of their own or lost their parents are still below the reaper. The tree is killed after every exit
+of the engine, wanted or not, because engines strand their workers.
+
+When the daemon is gone, the policy `stop` stops the tree; `keep` lets it serve on until another daemon
+adopts it through the control socket, or none has come in time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import math
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import time
+from typing import Any
+
+from xserve.runtime.records import explain, forget, write_json
+from xserve.runtime.shim.engine import become_subreaper, oom_kills, spawn
+from xserve.runtime.shim.links import HangupError, Link, listen
+from xserve.runtime.shim.logfile import RotatingLog
+from xserve.runtime.shim.spec import Spec, read_spec
+from xserve.runtime.tree import boot_id, descendants, start_time
+
+_CHUNK = 64 * 1024  # bytes of log per turn of the loop
+_PIPE = 1024 * 1024  # bytes that the engine may be ahead of the log; the kernel's limit for users
+_F_SETPIPE_SZ = 1031
+_LOOK_AGAIN = 0.01  # seconds between two looks at a tree that is being killed
+
+
+def main(path: str) -> None:
+    """Run the spec in the file to its end."""
+    Supervisor(read_spec(path)).run()
+
+
+class Supervisor:
+    """The state of one tree. Everything happens in `run`; the handlers only note what they saw."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self.umask = os.umask(0o077)
+        self.selector = selectors.DefaultSelector()
+        self.log = RotatingLog(spec.log, spec.log_max_bytes, spec.log_keep)
+        self.owner: Link | None = None  # the daemon
+        self.engine: subprocess.Popen[bytes] | None = None
+        self.output = -1  # read end of the engine's stdout and stderr
+        self.wakeup = -1  # read end of the pipe that signals are written to
+        self.stop_asked = False
+        self.killed = False  # by us
+        self.kill_at = math.inf  # monotonic seconds
+        self.adopt_by = math.inf
+        self.reason = "by itself"
+        self.sentence = ""
+        self.started = time.time()
+        self.oom_kills = oom_kills()
+
+    def run(self) -> None:
+        """Start the engine, wait for its end, leave nothing behind."""
+        try:
+            self._begin()
+            self._wait()
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            self.reason = "not started" if self.engine is None else "lost"
+            self.sentence = self.sentence or explain(error)
+        finally:
+            self._kill_tree()
+        self._end()
+
+    # Beginning
+
+    def _begin(self) -> None:
+        become_subreaper()
+        self._catch_signals()
+        self._watch_link(Link(socket.socket(fileno=0), trusted=True))
+        write_json(self.spec.record("intent.json"), self._intent())
+        listener = listen(self.spec.control)
+        self.selector.register(listener, selectors.EVENT_READ, lambda: self._on_caller(listener))
+        self._spawn()
+        write_json(self.spec.record("fact.json"), self._fact())
+        self._tell({"event": "spawned", **self._fact()})
+
+    def _intent(self) -> dict[str, object]:
+        spec = self.spec
+        return {
+            "instance": spec.instance,
+            "digest": spec.digest,
+            "nonce": spec.nonce,
+            "policy": spec.policy,
+            "boot": boot_id(),
+        }
+
+    def _fact(self) -> dict[str, object]:
+        engine = self._engine_pid()
+        return {
+            "boot": boot_id(),
+            "shim": {"pid": os.getpid(), "start": start_time(os.getpid())},
+            "engine": {"pid": engine, "start": start_time(engine)},
+        }
+
+    def _engine_pid(self) -> int:
+        return 0 if self.engine is None else self.engine.pid
+
+    def _catch_signals(self) -> None:
+        self.wakeup, write = os.pipe()
+        os.set_blocking(self.wakeup, False)
+        os.set_blocking(write, False)
+        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: None)
+        self.selector.register(self.wakeup, selectors.EVENT_READ, self._on_signal)
+
+    def _spawn(self) -> None:
+        self.output, write = os.pipe()
+        with contextlib.suppress(OSError):  # the user's share of pipe memory is used up; the default size does
+            fcntl.fcntl(write, _F_SETPIPE_SZ, _PIPE)
+        os.set_blocking(self.output, False)
+        try:
+            self.engine = spawn(self.spec, write, self.umask)
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            self.sentence = f"cannot start {self.spec.argv[0]}: {explain(error)}"
+            raise
+        finally:
+            os.close(write)
+        self.selector.register(self.output, selectors.EVENT_READ, self._on_output)
+
+    # Waiting
+
+    def _wait(self) -> None:
+        while self.engine is not None and self.engine.returncode is None:
+            soonest = min(self.kill_at, self.adopt_by)
+            timeout = None if soonest == math.inf else max(0.0, soonest - time.monotonic())
+            for key, _ in self.selector.select(timeout):
+                key.data()
+            self._keep_deadlines()
+
+    def _keep_deadlines(self) -> None:
+        now = time.monotonic()
+        if now >= self.kill_at:
+            self.kill(f"It had not left {self.spec.grace:g} s after SIGTERM and was killed.")
+        if now >= self.adopt_by:
+            self.adopt_by = math.inf
+            self.stop("not adopted", self.spec.grace)
+
+    def stop(self, reason: str, grace: float) -> None:
+        """SIGTERM now, SIGKILL after the grace (seconds). Asked again, the shorter grace holds."""
+        if not self.stop_asked:
+            self.stop_asked = True
+            self.reason = reason
+            self._signal_group(signal.SIGTERM)
+            self._signal_group(signal.SIGCONT)  # a stopped process would not see the other one
+        self.kill_at = min(self.kill_at, time.monotonic() + grace)
+
+    def kill(self, sentence: str) -> None:
+        """SIGKILL to the whole tree."""
+        self.kill_at = math.inf
+        if not self.killed:
+            self.sentence = sentence
+        self.killed = True
+        for pid in descendants(os.getpid()):
+            _send(pid, signal.SIGKILL)
+
+    def _signal_group(self, number: int) -> None:
+        # A number of 0 would be our own group. A child that is not reaped keeps its number.
+        if self.engine is not None and self.engine.returncode is None:
+            with contextlib.suppress(OSError):
+                os.killpg(self.engine.pid, number)
+
+    # What happens
+
+    def _on_signal(self) -> None:
+        numbers = os.read(self.wakeup, 512)
+        if signal.SIGTERM in numbers or signal.SIGINT in numbers:
+            self.stop("shim was told to leave", self.spec.grace)
+        self._reap()
+
+    def _on_output(self) -> bool:
+        """Move a piece of output to the log. Returns whether there may be more at once."""
+        try:
+            data = os.read(self.output, _CHUNK)
+        except BlockingIOError:
+            return False
+        if not data:
+            self.selector.unregister(self.output)
+        self.log.write(data)
+        return bool(data)
+
+    def _on_caller(self, listener: socket.socket) -> None:
+        try:
+            peer, _ = listener.accept()
+        except OSError:
+            return
+        self._watch_link(Link(peer, trusted=False))
+
+    def _watch_link(self, link: Link) -> None:
+        if link.trusted:
+            self.owner = link
+        self.selector.register(link.peer, selectors.EVENT_READ, lambda: self._on_link(link))
+
+    def _on_link(self, link: Link) -> None:
+        try:
+            for request in link.requests():
+                self._answer(link, request)
+        except (HangupError, TypeError, ValueError):  # a figure that is none ends the talk, not the engine
+            self.selector.unregister(link.peer)
+            link.peer.close()
+            if link is self.owner:
+                self._orphaned()
+
+    def _orphaned(self) -> None:
+        self.owner = None
+        if self.spec.policy == "stop":
+            self.stop("daemon gone", self.spec.grace)
+        else:
+            self.adopt_by = time.monotonic() + self.spec.adopt_timeout
+
+    def _answer(self, link: Link, request: dict[str, Any]) -> None:
+        if not link.trusted and request.get("nonce") != self.spec.nonce:
+            link.send({"error": "wrong nonce"})
+            raise HangupError
+        match request.get("do"):
+            case "status":
+                link.send(self._status())
+            case "stop":
+                self.stop("asked", float(request.get("grace", self.spec.grace)))
+                link.send(self._status())
+            case "kill":
+                self.stop("asked", 0.0)
+                self.kill("")
+                link.send(self._status())
+            case "adopt":
+                self._adopt(link)
+            case other:
+                link.send({"error": f"unknown request {other!r}"})
+
+    def _adopt(self, link: Link) -> None:
+        """The peer is the daemon from now on: its link's end means what the first daemon's end meant."""
+        link.trusted = True
+        self.owner = link
+        self.adopt_by = math.inf
+        link.send(self._status())
+
+    def _status(self) -> dict[str, object]:
+        state = "stopping" if self.stop_asked else "running"
+        return {"instance": self.spec.instance, "state": state, "policy": self.spec.policy, **self._fact()}
+
+    # Ending
+
+    def _reap(self) -> bool:
+        """Bury the dead. Returns whether any child is left."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return False
+            if pid == 0:
+                return True
+            if self.engine is not None and pid == self.engine.pid:
+                self.engine.returncode = os.waitstatus_to_exitcode(status)
+
+    def _kill_tree(self) -> None:
+        """Kill until the kernel says that no child is left: whatever lost its parent has become one."""
+        while self._reap():
+            for pid in descendants(os.getpid()):
+                _send(pid, signal.SIGKILL)
+            time.sleep(_LOOK_AGAIN)
+
+    def _end(self) -> None:
+        self._drain()
+        record = self._exit_record()
+        with contextlib.suppress(OSError):  # a full disk: the daemon is told all the same
+            write_json(self.spec.record("exit.json"), record)
+        for path in (self.spec.socket, self.spec.control):
+            forget(path)
+        self._tell({"event": "exited", **record})
+
+    def _drain(self) -> None:
+        """What the engine wrote last."""
+        while self.output in self.selector.get_map() and self._on_output():
+            pass
+        self.log.close()
+
+    def _exit_record(self) -> dict[str, object]:
+        code = None if self.engine is None else self.engine.returncode
+        number = -code if code is not None and code < 0 else None
+        return {
+            "code": None if number else code,
+            "signal": number,
+            "out_of_memory": number == signal.SIGKILL and not self.killed and oom_kills() > self.oom_kills,
+            "reason": self.reason,
+            "sentence": self.sentence,
+            "started": self.started,  # seconds since 1970
+            "ended": time.time(),
+            "log_bytes": self.log.written,
+        }
+
+    def _tell(self, message: dict[str, object]) -> None:
+        if self.owner is not None:
+            self.owner.send(message)
+
+
+def _send(pid: int, number: int) -> None:
+    with contextlib.suppress(OSError):
+        os.kill(pid, number)

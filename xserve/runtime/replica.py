@@ -89,6 +89,8 @@ class Replica:
     def _write_files(self) -> None:
         paths = self._order.paths
         paths.check()
+        if not self._order.command.argv:
+            raise ValueError("the engine's manifest has an empty command")
         shutil.rmtree(paths.directory, ignore_errors=True)  # of an earlier instance with this name
         paths.directory.mkdir(mode=0o700, parents=True)
         write_json(str(paths.launch), self._order.launch.as_file())
@@ -118,7 +120,7 @@ class Replica:
         """The shim's process and our end of the link: while we hold it, the shim knows that we live."""
         ours, theirs = socket.socketpair()
         try:
-            with theirs, open(self._order.paths.shim_log, "ab") as errors:
+            with theirs, open(self._order.paths.shim_log, "ab", opener=_private) as errors:
                 shim = subprocess.Popen(
                     [self._order.settings.python, "-I", "-S", _SHIM, str(self._order.paths.spec)],
                     stdin=theirs.fileno(),
@@ -192,6 +194,10 @@ async def _messages(reader: asyncio.StreamReader) -> AsyncIterator[dict[str, Any
             yield json.loads(line)
     except (ConnectionError, ValueError):
         return  # killed in the middle of a word
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _fill(part: str, values: dict[str, str]) -> str:

@@ -36,6 +36,7 @@ from xserve.runtime.tree import boot_id, descendants, start_time
 _CHUNK = 64 * 1024  # bytes of log per turn of the loop
 _PIPE = 1024 * 1024  # bytes that the engine may be ahead of the log; the kernel's limit for users
 _F_SETPIPE_SZ = 1031
+_ORPHAN_GRACE = 1.0  # seconds at most: with the daemon gone there is no client left to serve to the end
 _LOOK_AGAIN = 0.01  # seconds between two looks at a tree that is being killed
 
 
@@ -58,6 +59,7 @@ class Supervisor:
         self.wakeup = -1  # read end of the pipe that signals are written to
         self.stop_asked = False
         self.killed = False  # by us
+        self.grace = math.inf  # the shortest that was asked for, seconds
         self.kill_at = math.inf  # monotonic seconds
         self.adopt_by = math.inf
         self.reason = "by itself"
@@ -147,10 +149,10 @@ class Supervisor:
     def _keep_deadlines(self) -> None:
         now = time.monotonic()
         if now >= self.kill_at:
-            self.kill(f"It had not left {self.spec.grace:g} s after SIGTERM and was killed.")
+            self.kill(f"It had not left {self.grace:g} s after SIGTERM and was killed.")
         if now >= self.adopt_by:
             self.adopt_by = math.inf
-            self.stop("not adopted", self.spec.grace)
+            self.stop("not adopted", min(self.spec.grace, _ORPHAN_GRACE))
 
     def stop(self, reason: str, grace: float) -> None:
         """SIGTERM now, SIGKILL after the grace (seconds). Asked again, the shorter grace holds."""
@@ -159,6 +161,7 @@ class Supervisor:
             self.reason = reason
             self._signal_group(signal.SIGTERM)
             self._signal_group(signal.SIGCONT)  # a stopped process would not see the other one
+        self.grace = min(self.grace, grace)
         self.kill_at = min(self.kill_at, time.monotonic() + grace)
 
     def kill(self, sentence: str) -> None:
@@ -220,7 +223,7 @@ class Supervisor:
     def _orphaned(self) -> None:
         self.owner = None
         if self.spec.policy == "stop":
-            self.stop("daemon gone", self.spec.grace)
+            self.stop("daemon gone", min(self.spec.grace, _ORPHAN_GRACE))
         else:
             self.adopt_by = time.monotonic() + self.spec.adopt_timeout
 

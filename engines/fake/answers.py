@@ -145,13 +145,13 @@ def rerank(uid: str, body: Mapping[str, Any]) -> dict[str, Any]:
     query, documents = body.get("query"), body.get("documents")
     if not isinstance(query, str) or not isinstance(documents, list) or not documents:
         raise HttpError(400, "A rerank needs a query and a list of documents.")
-    results = [
+    results: list[dict[str, Any]] = [
         {"index": index, "relevance_score": _overlap(query, document)} for index, document in enumerate(documents)
     ]
     results.sort(key=lambda result: -result["relevance_score"])
     results = results[: body.get("top_n") or len(results)]
     if body.get("return_documents"):
-        results = [{**result, "document": {"text": documents[int(result["index"])]}} for result in results]
+        results = [{**result, "document": {"text": documents[result["index"]]}} for result in results]
     tokens = sum(len(text.split()) for text in (query, *documents))
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     return {"object": "list", "model": uid, "results": results, "usage": usage}

@@ -103,15 +103,14 @@ class _Reader(asyncio.StreamReader):
         self.departed.set()
         super().feed_eof()
 
-    def set_exception(self, exc: BaseException) -> None:
+    def set_exception(self, exc: Exception) -> None:
         self.departed.set()
         super().set_exception(exc)
 
 
 async def serve(path: str, handler: Handler) -> asyncio.Server:
     """Listen on the unix socket `path`, in place of a stale one; only this user may connect."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
+    clear(path)
 
     def accept() -> asyncio.StreamReaderProtocol:
         reader = _Reader()
@@ -120,6 +119,12 @@ async def serve(path: str, handler: Handler) -> asyncio.Server:
     server = await asyncio.get_running_loop().create_unix_server(accept, path)
     os.chmod(path, 0o600)
     return server
+
+
+def clear(path: str) -> None:
+    """Remove a socket file that a predecessor left, so that the path can be bound."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 async def _converse(reader: _Reader, writer: asyncio.StreamWriter, handler: Handler) -> None:

@@ -1,0 +1,172 @@
+"""What llama.cpp is to be run with: the definition, the options and the file's header, put together.
+
+How much context a request gets is the choice that matters. `n_ctx` is what one request may use; left out, it
+is the definition's length, or the file's if that is less, but no more than 32,768 tokens for text and 2,048
+for embedding and ranking, because memory grows with it (for a 7B model with grouped heads 32,768 tokens are
+about 2 to 4 GiB). All slots share one cache of that size, so a lone request may be as long as promised, and
+many short ones fit beside each other; `kv_unified: false` gives every slot a cache of its own instead.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from header import Header, read_header
+from stops import Stops, gather
+from xserve_engine.launch import (
+    BAD_DEFINITION,
+    BAD_OPTION,
+    BAD_WEIGHTS,
+    NO_WEIGHTS,
+    Refusal,
+    Start,
+    refuse_unknown,
+    require_weights,
+)
+
+MOST_TEXT = 32_768  # tokens of a request, unless n_ctx says more
+MOST_POOLED = 2_048
+POOLINGS = ("none", "mean", "cls", "last", "rank")  # in llama.cpp's numbering
+
+# Every option and its default. None: worked out here, or left to llama.cpp.
+DEFAULTS: dict[str, Any] = {
+    "backend": None,
+    "n_ctx": None,
+    "n_parallel": 4,
+    "kv_unified": True,
+    "n_threads": None,
+    "n_batch": 2048,
+    "n_ubatch": 512,
+    "n_gpu_layers": -1,
+    "main_gpu": 0,
+    "split_mode": "layer",
+    "tensor_split": (),
+    "flash_attn": "auto",
+    "cache_type_k": "f16",
+    "cache_type_v": "f16",
+    "cache_ram_mib": 1024,
+    "load_mode": "auto",
+    "mmproj": None,
+    "lora": (),
+    "seed": -1,
+    "rope_freq_base": 0.0,
+    "rope_freq_scale": 0.0,
+    "reasoning_format": "deepseek",
+    "reasoning_budget": -1,
+    "chat_template_kwargs": {},
+    "pooling": None,
+    "normalize": True,
+    "warmup": True,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a backend needs to know. Lengths in tokens."""
+
+    uid: str
+    socket: str
+    model_type: str
+    weights: Path
+    header: Header
+    context: int  # what one request may use, its answer included
+    cache: int  # of all slots together
+    batch: int
+    ubatch: int
+    threads: int
+    template: str  # "": the file's own
+    stops: Stops
+    pooling: str | None  # None: the file's own
+    options: Mapping[str, Any]  # all of `DEFAULTS`, with what the user chose
+
+    @property
+    def probable(self) -> bool:
+        """Whether ranking scores come out as probabilities already: the Qwen3 family ends in a softmax."""
+        return self.header.architecture in ("qwen3", "qwen3vl")
+
+
+def settle(start: Start) -> Settings:
+    """The settings of this start. Raises `Refusal` with a sentence for what can never work."""
+    refuse_unknown(start.options, DEFAULTS)
+    options = {**DEFAULTS, **start.options}
+    header = read_header(require_weights(start))
+    _check_kind(start, header)
+    _check_files(options)
+    context = _context(start, header, options)
+    pooled = start.model_type != "LLM"
+    shared = options["kv_unified"] and not pooled
+    batch = max(options["n_batch"], context) if pooled else options["n_batch"]
+    return Settings(
+        uid=start.uid,
+        socket=start.socket,
+        model_type=start.model_type,
+        weights=header.path,
+        header=header,
+        context=context,
+        cache=context if shared else context * options["n_parallel"],
+        batch=batch,
+        # A pooled text cannot be cut: all of it goes through in one physical batch.
+        ubatch=batch if pooled else min(options["n_ubatch"], batch),
+        threads=options["n_threads"] or len(os.sched_getaffinity(0)),
+        template=_template(start, header),
+        stops=gather(header, _strings(start), start.definition.get("stop_token_ids") or []),
+        pooling="rank" if start.model_type == "rerank" else options["pooling"],
+        options=options,
+    )
+
+
+def _check_kind(start: Start, header: Header) -> None:
+    if start.model_type == "LLM" and not header.causal:
+        raise Refusal(
+            BAD_WEIGHTS,
+            f"The file holds an encoder ({header.architecture}), which cannot generate text: {header.path}.",
+        )
+    if start.model_type == "rerank" and not header.scores:
+        raise Refusal(BAD_WEIGHTS, f"The file has no classification head, so it cannot rank: {header.path}.")
+
+
+def _check_files(options: Mapping[str, Any]) -> None:
+    """Refuse files named in the options that are not there."""
+    named = [("mmproj", options["mmproj"])] + [("lora", adapter.get("path")) for adapter in options["lora"]]
+    for option, path in named:
+        if path is None:
+            continue
+        if not Path(path).is_file():
+            raise Refusal(NO_WEIGHTS, f"The file of the option {option} is not there: {path}.")
+        read_header(Path(path))
+
+
+def _context(start: Start, header: Header, options: Mapping[str, Any]) -> int:
+    asked, trained = options["n_ctx"], header.context_length
+    if asked is not None:
+        if asked < 1:
+            raise Refusal(BAD_OPTION, f"The option n_ctx must be at least 1, not {asked}.")
+        return int(asked)
+    text = start.model_type == "LLM"
+    declared = start.definition.get("context_length" if text else "max_tokens")
+    most = MOST_TEXT if text else MOST_POOLED
+    length = min(value for value in (declared, trained, most) if value)
+    if declared and length < declared:
+        print(f"Requests may use {length} of the {declared} tokens declared; n_ctx says otherwise.", flush=True)
+    return int(length)
+
+
+def _template(start: Start, header: Header) -> str:
+    """The definition's chat template, "" for the file's. Refuses a chat model that has neither."""
+    template = start.definition.get("chat_template") or ""
+    chats = "chat" in (start.definition.get("model_ability") or ())
+    if chats and not template and not header.chat_template:
+        raise Refusal(
+            BAD_DEFINITION,
+            "The definition says that the model can chat, but neither it nor the file has a chat template.",
+        )
+    return str(template)
+
+
+def _strings(start: Start) -> list[str]:
+    stop = start.definition.get("stop") or []
+    return [stop] if isinstance(stop, str) else list(stop)

@@ -26,16 +26,20 @@ _NUMERIC_START = frozenset("+-.0123456789")
 
 
 class SourceInt(int):
-    """An integer that remembers its text: `SourceInt("0x1F", 16).source == "0x1F"`."""
+    """An integer that remembers its text, decimal or with `0x` or `0o`: `SourceInt("0x1F").source == "0x1F"`."""
 
     source: str
 
-    def __new__(cls, source: str, base: int = 10) -> SourceInt:
+    def __new__(cls, source: str) -> SourceInt:
         """Raises ValueError if the text is longer than MAX_NUMBER_LENGTH."""
         _refuse_long(source)
-        number = super().__new__(cls, source, base)
+        number = super().__new__(cls, source, 0 if source[:2] in {"0x", "0o"} else 10)
         number.source = source
         return number
+
+    def __getnewargs__(self) -> tuple[str]:
+        """What a copy is made of."""
+        return (self.source,)
 
 
 class SourceFloat(float):
@@ -52,6 +56,10 @@ class SourceFloat(float):
         number.source = source
         return number
 
+    def __getnewargs__(self) -> tuple[str]:
+        """What a copy is made of."""
+        return (self.source,)
+
 
 def _refuse_long(source: str) -> None:
     if len(source) > MAX_NUMBER_LENGTH:
@@ -64,10 +72,8 @@ def resolve(text: str) -> str | int | float | bool | None:
         return _WORDS[text]
     if text[0] not in _NUMERIC_START:
         return text
-    if _INTEGER.fullmatch(text):
+    if _INTEGER.fullmatch(text) or _BASED.fullmatch(text):
         return SourceInt(text)
-    if _BASED.fullmatch(text):
-        return SourceInt(text, 0)
     if _FLOAT.fullmatch(text):
         return SourceFloat(text)
     if _NOT_FINITE.fullmatch(text):

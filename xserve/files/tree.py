@@ -17,7 +17,7 @@ Path = tuple[str | int, ...]
 """The way into a document: keys of mappings and indices (from 0) of sequences."""
 
 
-class SyntaxFault(Exception):  # noqa: N818 - a fault of the text, not of this program
+class SyntaxFault(Exception):
     """The text cannot be read as one document of plain data; `message` is a sentence."""
 
     def __init__(self, line: int, column: int, message: str) -> None:

@@ -1,0 +1,137 @@
+"""Between the journal's rows and the store's records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from xserve.core.problems import Problem, Severity
+from xserve.files.examine import Accepted, Candidate, Judge, Name, Names, accept
+from xserve.files.journal import Journal, Row
+from xserve.files.precedence import Claim, Ownership
+from xserve.files.record import Record
+from xserve.files.sources import Source
+
+
+@dataclass(slots=True)
+class Keeper:
+    """Restores records at start and keeps the journal abreast of what is in force."""
+
+    journal: Journal | None
+    version: str  # of the program; another version's judgement is not relied on
+    saved: dict[str, tuple[str, str, tuple[Name, ...]]] = field(default_factory=dict)
+
+    @property
+    def behind(self) -> bool:
+        """Something in force is not on disk yet."""
+        return self.journal is not None and self.journal.behind
+
+    def restore(
+        self, sources: Sequence[Source], judge: Judge, names: Names
+    ) -> tuple[list[Record], dict[Claim, str], tuple[str, ...]]:
+        """The records that the journal proves, who owned which name, and a sentence for each thing lost."""
+        rows, notes = self.journal.load() if self.journal else ([], ())
+        records: list[Record] = []
+        owners: dict[Claim, str] = {}
+        for row in rows:
+            self.saved[row.path] = _essence(row)
+            source = next((source for source in sources if _holds(source, row)), None)
+            record = self._record(source, row, judge, names) if source else None
+            if source and record:
+                records.append(record)
+                owners.update({(source.layer, source.kind, name): row.path for name in row.owns})
+        return records, owners, notes
+
+    def save(self, records: Mapping[str, Record], ownership: Ownership) -> str:
+        """Write what changed since the last save. Returns "" or a sentence on why it could not be written."""
+        if self.journal is None:
+            return ""
+        rows = {path: self._row(records[path], owns) for path, owns in _owned(ownership).items()}
+        changed = [row for path, row in rows.items() if self.saved.get(path) != _essence(row)]
+        gone = [path for path in self.saved if path not in rows]
+        if not (changed or gone or self.journal.behind):
+            return ""
+        fault = self.journal.save(changed, gone, rows.values)
+        if not fault:
+            self.saved = {path: _essence(row) for path, row in rows.items()}
+        return fault
+
+    def _row(self, record: Record, owns: tuple[Name, ...]) -> Row:
+        document = record.force
+        assert document is not None
+        return Row(
+            path=record.path,
+            layer=document.layer,
+            kind=document.kind,
+            content_hash=document.content_hash,
+            document_hash=document.document_hash,
+            data=document.data,
+            signature=record.proven(),
+            owns=owns,
+            warnings=_warnings(record),
+            version=self.version,
+        )
+
+    def _record(self, source: Source, row: Row, judge: Judge, names: Names) -> Record | None:
+        if row.version != self.version:
+            return _rejudged(source, row, judge, names)
+        document = Accepted(
+            row.path,
+            source.layer,
+            source.kind,
+            row.content_hash,
+            row.document_hash,
+            row.data,
+            names(source.kind, row.data),
+        )
+        problems = tuple(Problem(row.path, *warning, Severity.WARNING) for warning in row.warnings)
+        return Record(
+            source,
+            row.path,
+            signature=row.signature if row.signature is None else _five(row.signature),
+            reread=row.signature is None,
+            draft=Candidate(row.content_hash, document, problems),
+            settled=True,
+            newest=document,
+            force=document,
+            problems=problems,
+        )
+
+
+def _rejudged(source: Source, row: Row, judge: Judge, names: Names) -> Record | None:
+    """A record of another version's document, judged again; its file is read again in any case."""
+    verdict = judge(source.kind, row.data)
+    if verdict.value is None:
+        return None
+    document = accept(source, row.path, row.content_hash, verdict.value, names)
+    return Record(source, row.path, newest=document, force=document)
+
+
+def _holds(source: Source, row: Row) -> bool:
+    if (source.layer, source.kind) != (row.layer, row.kind):
+        return False
+    return row.path == source.path if source.single else row.path.rpartition("/")[0] == source.path
+
+
+def _essence(row: Row) -> tuple[str, str, tuple[Name, ...]]:
+    return row.content_hash, row.document_hash, row.owns
+
+
+def _owned(ownership: Ownership) -> dict[str, tuple[Name, ...]]:
+    owned: dict[str, list[Name]] = {path: [] for path in ownership.in_force}
+    for (_, _, name), document in ownership.owners.items():
+        owned[document.path].append(name)
+    return {path: tuple(sorted(names)) for path, names in owned.items()}
+
+
+def _warnings(record: Record) -> tuple[tuple[int, int, str, str], ...]:
+    return tuple(
+        (problem.line, problem.column, problem.field, problem.message)
+        for problem in record.problems
+        if problem.severity is Severity.WARNING
+    )
+
+
+def _five(signature: Iterable[int]) -> tuple[int, int, int, int, int]:
+    device, inode, size, mtime, ctime = signature
+    return device, inode, size, mtime, ctime

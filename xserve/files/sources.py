@@ -1,0 +1,85 @@
+"""The layers, and what lies in each: a source is one directory, or one file, of one kind in one layer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from xserve.files.names import counts
+
+Kind = Literal["model", "deploy", "settings"]
+Layer = Literal["builtin", "state", "runtime", "admin"]
+
+PRECEDENCE: tuple[Layer, ...] = ("builtin", "state", "runtime", "admin")
+"""Lowest first, as systemd orders them: /usr below /var below /run below /etc.
+
+What people write wins over what the API wrote, what was meant for now wins over what was meant to last, and
+both win over what was shipped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One directory of files, or one file, that belongs to a layer."""
+
+    layer: Layer
+    kind: Kind
+    path: str
+    single: bool = False
+    """The path is a file, not a directory. Its absence is an ordinary state as long as its directory is there."""
+    roots: tuple[str, ...] = ()
+    """Directories, besides its own, that links may lead into."""
+
+    @property
+    def directory(self) -> str:
+        """The directory whose entries are looked at."""
+        return os.path.dirname(self.path) if self.single else self.path
+
+    def allowed(self) -> tuple[str, ...]:
+        """The real paths under which its files may lie."""
+        return tuple(os.path.realpath(root) for root in (self.directory, *self.roots))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One name that counts, with what it leads to."""
+
+    path: str
+    stat: os.stat_result | OSError
+    link: bool
+
+
+class Unavailable(Exception):
+    """The directory cannot be listed, so nothing is known about its files; the argument is a predicate."""
+
+
+def entries(source: Source) -> list[Entry]:
+    """What a source holds now. Raises Unavailable where its directory is missing or cannot be listed."""
+    try:
+        with os.scandir(source.directory) as listing:
+            wanted = _one(listing, os.path.basename(source.path)) if source.single else _all(listing)
+            return [entry for item in wanted if (entry := _entry(source, item)) is not None]
+    except OSError as fault:
+        missing = isinstance(fault, FileNotFoundError)
+        raise Unavailable("does not exist" if missing else f"cannot be listed: {fault.strerror}") from fault
+
+
+def _all(listing: Iterator[os.DirEntry[str]]) -> Iterator[os.DirEntry[str]]:
+    return (item for item in listing if counts(item.name))
+
+
+def _one(listing: Iterator[os.DirEntry[str]], name: str) -> Iterator[os.DirEntry[str]]:
+    return (item for item in listing if item.name == name)
+
+
+def _entry(source: Source, item: os.DirEntry[str]) -> Entry | None:
+    """The entry, or None where it went away between the listing and the question."""
+    path = os.path.join(source.directory, item.name)
+    link = item.is_symlink()
+    try:
+        return Entry(path, item.stat(), link)
+    except FileNotFoundError as fault:
+        return Entry(path, fault, link) if link else None
+    except OSError as fault:
+        return Entry(path, fault, link)

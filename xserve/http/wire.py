@@ -166,8 +166,7 @@ class Connection(asyncio.Protocol):
 
     # asyncio's callbacks
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
@@ -178,7 +177,7 @@ class Connection(asyncio.Protocol):
         self.touched = True
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._keep = False
             if not reply.complete:
                 self._fail(reply, MalformedError(f"The engine's reply is not valid HTTP: {error}."))

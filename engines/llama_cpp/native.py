@@ -89,7 +89,7 @@ def _set_sizes(params: Any, settings: Settings) -> None:
     options = settings.options
     params.n_ctx, params.n_batch, params.n_ubatch = settings.cache, settings.batch, settings.ubatch
     params.n_parallel = options["n_parallel"]
-    params.kv_unified = settings.cache == settings.context
+    params.kv_unified = settings.shared
     params.cache_ram_mib = options["cache_ram_mib"]
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings.threads
     params.rope_freq_base = options["rope_freq_base"]

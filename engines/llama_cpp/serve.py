@@ -6,6 +6,7 @@ option `backend`, else by the daemon, else the first one that is installed.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import shutil
@@ -47,8 +48,6 @@ def choose(start: Start) -> str:
 
 
 def serve_with(backend: str, settings: Settings) -> None:
-    """Serve with this backend; each one is loaded only if it is taken."""
-    if backend == "xllamacpp":
-        import native
-
-        native.serve(settings)
+    """Serve with this backend; its module is loaded only if it is taken."""
+    modules = {"xllamacpp": "native", "llama-cpp-python": "bindings", "llama-server": "program"}
+    importlib.import_module(modules[backend]).serve(settings)

@@ -75,6 +75,7 @@ class Settings:
     header: Header
     context: int  # what one request may use, its answer included
     cache: int  # of all slots together
+    shared: bool  # whether they share it
     batch: int
     ubatch: int
     threads: int
@@ -108,6 +109,7 @@ def settle(start: Start) -> Settings:
         header=header,
         context=context,
         cache=context if shared else context * options["n_parallel"],
+        shared=shared,
         batch=batch,
         # A pooled text cannot be cut: all of it goes through in one physical batch.
         ubatch=batch if pooled else min(options["n_ubatch"], batch),

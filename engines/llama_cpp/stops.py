@@ -17,26 +17,11 @@ CONTROL = 3  # token type in GGUF
 ENDS = ("eos", "eot", "eom")
 # Control tokens that llama.cpp recognises as an end by their text, whatever the file marks.
 KNOWN_ENDS = frozenset(
-    [
-        "<|eot_id|>",
-        "<|im_end|>",
-        "<|end|>",
-        "<|return|>",
-        "<|call|>",
-        "<|flush|>",
-        "<|calls|>",
-        "<end_of_turn>",
-        "<|endoftext|>",
-        "</s>",
-        "<|eom_id|>",
-        "<EOT>",
-        "_<EOT>",
-        "[EOT]",
-        "[EOS]",
-        "<|end_of_text|>",
-        "<end_of_utterance>",
-        "<eos>",
-    ]
+    (
+        *("<|eot_id|>", "<|eom_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>"),
+        *("<|endoftext|>", "<|end_of_text|>", "<end_of_turn>", "<end_of_utterance>"),
+        *("</s>", "<eos>", "[EOS]", "<EOT>", "_<EOT>", "[EOT]"),
+    )
 )
 
 
@@ -44,14 +29,16 @@ KNOWN_ENDS = frozenset(
 class Stops:
     """What ends an answer unless the request says otherwise."""
 
-    texts: tuple[str, ...] = ()
-    hidden: tuple[int, ...] = ()  # control tokens that no text shows
+    strings: tuple[str, ...] = ()  # as declared
+    ids: tuple[int, ...] = ()  # as declared
+    texts: tuple[str, ...] = ()  # the strings, and the texts of the ids that show
+    hidden: tuple[int, ...] = ()  # the ids of control tokens, which never show
 
 
 def gather(header: Header, strings: list[str], ids: list[int]) -> Stops:
     """The stops of these strings and token ids. Ids that the file does not have are left out."""
     if not ids:
-        return Stops(tuple(strings))
+        return Stops(strings=tuple(strings), texts=tuple(strings))
     pieces = header.items("tokenizer.ggml.tokens", set(ids))
     kinds = header.items("tokenizer.ggml.token_type", set(ids))
     marked = {header.values.get(f"tokenizer.ggml.{end}_token_id") for end in ENDS}
@@ -61,7 +48,8 @@ def gather(header: Header, strings: list[str], ids: list[int]) -> Stops:
         for token, piece in pieces.items()
         if kinds.get(token) == CONTROL and token not in marked and piece not in KNOWN_ENDS
     ]
-    return Stops(tuple(dict.fromkeys([*strings, *filter(None, shown)])), tuple(hidden))
+    texts = dict.fromkeys([*strings, *filter(None, shown)])
+    return Stops(tuple(strings), tuple(ids), tuple(texts), tuple(hidden))
 
 
 def _text(header: Header, piece: str) -> str:

@@ -287,7 +287,7 @@ class Flexible(_Flat):
             raise ValueError('must be a JSON object written as text, such as "{}"')
         try:
             loaded = json.loads(value)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"is not JSON: {error}") from error
         if not isinstance(loaded, dict):
             raise ValueError('must be a JSON object written as text, such as "{}"')

@@ -14,18 +14,24 @@ from xserve.core.text import Name, Size, Text, Uid, Uri
 _GATE = "this is a gate; gates stand only in xserve.yaml"
 _LATER = "not supported yet"
 
+GATES = frozenset(
+    [
+        "trust_remote_code",
+        "allow_remote_code",
+        "allow_custom_launchers",
+        "allow_package_install",
+        "model_roots",
+        "allow_env",
+        "allow_args",
+        "media_fetch",
+        "hub_sources",
+        "insecure_no_auth",
+    ]
+)
+"""Keys that decide what files and callers may do; only the daemon's own settings may say so."""
+
 FORBIDDEN: dict[str, str] = {
-    **dict.fromkeys(
-        (
-            "trust_remote_code",
-            "allow_remote_code",
-            "allow_custom_launchers",
-            "allow_package_install",
-            "model_roots",
-        ),
-        _GATE,
-    ),
-    **dict.fromkeys(("allow_env", "allow_args", "media_fetch", "hub_sources", "insecure_no_auth"), _GATE),
+    **dict.fromkeys(GATES, _GATE),
     "gpu_memory": f"{_LATER}: placement by memory",
     "node": f"{_LATER}: replicas on other machines",
     "idle_timeout": f"{_LATER}: models stay loaded",

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from xserve.core.definition import KINDS, Definition
-from xserve.core.deploy import FORBIDDEN, DeployFile
+from xserve.core.deploy import FORBIDDEN, GATES, DeployFile
 from xserve.core.modeltypes import MODEL_TYPES, infer
 from xserve.core.modernise import Origins, Path, modernise
 from xserve.core.problems import Severity
@@ -32,6 +32,16 @@ _ECHOED = {
     "updated_at",
     "quantizations",
     "prompt_style",
+}
+
+# Sentences for the commonest of pydantic's errors; the others keep its own.
+_SHAPES = {
+    **dict.fromkeys(("dict_type", "model_type"), "must be a mapping of keys to values"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "must be a whole number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
+    "list_type": "must be a list",
+    "string_type": "must be text",
+    "too_short": "must not be empty",
 }
 
 
@@ -77,7 +87,7 @@ def judge(kind: str, data: Any) -> Verdict:
 
 def _judge_definition(data: Mapping[str, Any]) -> Verdict:
     model_type = data.get("model_type") or infer(data)
-    if model_type not in KINDS:
+    if not isinstance(model_type, str) or model_type not in KINDS:
         return Verdict("model", None, (_unknown_type(data),))
     origins = Origins()
     version = data.get("version", 2)
@@ -92,7 +102,7 @@ def _judge_definition(data: Mapping[str, Any]) -> Verdict:
     if any(fault.severity is Severity.ERROR for fault in faults):
         return Verdict("model", None, tuple(_dedupe(faults)))
     value = model.model_validate(new).model_dump(mode="json")
-    return Verdict("model", {"model_type": model_type, **value, "is_builtin": False}, tuple(faults))
+    return Verdict("model", {"model_type": model_type, **value, "is_builtin": False}, tuple(_dedupe(faults)))
 
 
 def _unknown_type(data: Mapping[str, Any]) -> Fault:
@@ -126,23 +136,30 @@ def _translate(model: type[BaseModel], item: dict[str, Any]) -> Fault:
     if kind == "missing":
         return Fault(path[:-1], f"the required key {path[-1]!r} is missing")
     if kind in {"literal_error", "enum"}:
-        expected = item["ctx"]["expected"]
-        return Fault(
-            path,
-            f"{item['input']!r} is not one of {expected}; {_nearest(str(item['input']), _words(expected))}",
-        )
+        return Fault(path, _refuse_choice(item["input"], item["ctx"]["expected"]))
     if kind == "value_error":
         message = message.removeprefix("Value error, ")
-    elif item["input"] is not None and not isinstance(item["input"], list | dict):
-        message = f"{_lower(message)}, this is {item['input']!r}"
     else:
-        message = _lower(message)
+        message = _SHAPES.get(kind) or _lower(message)
+        if not isinstance(item["input"], list | dict):
+            message += f", this is {_show(item['input'])}"
     return Fault(path, message, on_key="[key]" in item["loc"])
+
+
+def _refuse_choice(value: Any, expected: str) -> str:
+    words = _words(expected)
+    if len(words) == 1:
+        return f"must be {words[0]}, this is {_show(value)}"
+    return f"{_show(value)} is not one of {expected}; {_nearest(str(value), words)}"
+
+
+def _show(value: Any) -> str:
+    return "null" if value is None else repr(value)
 
 
 def _refuse_key(model: type[BaseModel], path: Path) -> str:
     name = str(path[-1])
-    if name in FORBIDDEN:
+    if name in FORBIDDEN and model is not Settings:
         return f"{name!r}: {FORBIDDEN[name]}"
     return f"unknown key {name!r}; {_nearest(name, _fields_at(model, path[:-1]))}"
 
@@ -154,6 +171,9 @@ def _unknown_keys(model: type[BaseModel], data: Any, path: Path) -> Iterator[Fau
     absent = [name for name in model.model_fields if name not in data]
     for key in data:
         if key in model.model_fields or key in _ECHOED:
+            continue
+        if key in GATES:
+            yield Fault((*path, key), f"{key!r}: {FORBIDDEN[key]}", on_key=True)
             continue
         near = difflib.get_close_matches(str(key), absent, n=1, cutoff=0.8)
         if near:

@@ -19,6 +19,7 @@ class Origins:
     """Maps a place in the rewritten definition to the place in the file."""
 
     specs: tuple[int, ...] | None = None  # new index -> old index; None: nothing moved
+    split: frozenset[int] = frozenset()  # old indices of specs that wrote `quantizations`
     lifted: bool = False  # the only spec was made from top-level keys
 
     def of(self, path: Path) -> Path:
@@ -29,8 +30,10 @@ class Origins:
             return path[2:]
         if self.specs is None or path[1] >= len(self.specs):
             return path
-        rest = tuple("quantizations" if part == "quantization" else part for part in path[2:])
-        return ("model_specs", self.specs[path[1]], *rest)
+        old, rest = self.specs[path[1]], path[2:]
+        if old in self.split:
+            rest = tuple("quantizations" if part == "quantization" else part for part in rest)
+        return ("model_specs", old, *rest)
 
 
 def modernise(data: Mapping[str, Any], model_type: str) -> tuple[dict[str, Any], Origins]:
@@ -46,12 +49,17 @@ def modernise(data: Mapping[str, Any], model_type: str) -> tuple[dict[str, Any],
         return new, Origins()
     expanded = [(row, spec) for row, old in enumerate(specs) for spec in _expand(old)]
     new["model_specs"] = [spec for _, spec in expanded]
-    return new, Origins(specs=tuple(row for row, _ in expanded))
+    split = frozenset(row for row, old in enumerate(specs) if _names_quantizations(old))
+    return new, Origins(tuple(row for row, _ in expanded), split)
+
+
+def _names_quantizations(spec: Any) -> bool:
+    return isinstance(spec, Mapping) and isinstance(spec.get("quantizations"), list) and bool(spec["quantizations"])
 
 
 def _expand(spec: Any) -> list[Any]:
     """One spec with `quantizations: [a, b]` as two specs with `quantization: a` and `quantization: b`."""
-    if not isinstance(spec, Mapping) or not isinstance(spec.get("quantizations"), list):
+    if not _names_quantizations(spec):
         return [spec]
     rest = {key: value for key, value in spec.items() if key != "quantizations"}
     return [_place({**rest, "quantization": each}) for each in spec["quantizations"]]

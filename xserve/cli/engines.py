@@ -1,0 +1,63 @@
+"""`engines`: which engines are on this machine, and what they say to a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xserve.cli.client import Client
+from xserve.cli.command import Arguments, Command, CommandError, Exit, Parser, add_daemon, add_json
+from xserve.cli.locate import locate
+from xserve.cli.output import print_json, table
+
+
+def engines_options(parser: Parser) -> None:
+    """For which model."""
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="Name of a registration. Without it: all engines.")
+    parser.add_argument("-t", "--model-type", metavar="TYPE", help="Needed where two types have that name.")
+    add_daemon(parser)
+    add_json(parser)
+
+
+def run_engines(args: Arguments) -> int:
+    """0 also where no engine can serve the model: the table says why."""
+    if args.model_type and not args.model:
+        raise CommandError("--model-type needs a MODEL.", Exit.USAGE)
+    view = Client(locate(args)).get("/xserve/v1/engines", {"model": args.model, "type": args.model_type})
+    if args.json:
+        print_json(view)
+    else:
+        print(render_verdicts(view) if args.model else render_engines(view))
+    return Exit.DONE
+
+
+def render_engines(engines: list[dict[str, Any]]) -> str:
+    """Every engine, installed or not."""
+    return table(("ENGINE", "INSTALLED", "SERVES", "ABOUT"), map(_engine_row, engines))
+
+
+def render_verdicts(verdicts: list[dict[str, Any]]) -> str:
+    """What each engine says to each set of weights."""
+    rows = [
+        (it["engine"], it["format"], it["size"] or None, it["quantization"], "yes" if it["able"] else it["reason"])
+        for it in verdicts
+    ]
+    return table(("ENGINE", "FORMAT", "SIZE", "QUANTIZATION", "CAN SERVE IT"), rows)
+
+
+def _engine_row(engine: dict[str, Any]) -> tuple[str, ...]:
+    installed = (engine["backend"] or "yes") if engine["installed"] else "no"
+    return engine["name"], installed, _serves(engine["serves"]), engine["reason"] or engine["description"]
+
+
+def _serves(rows: list[dict[str, Any]]) -> str:
+    return "; ".join(f"{row['type']} ({', '.join(row['formats']) or 'any'})" for row in rows)
+
+
+COMMANDS = {
+    "engines": Command(
+        run_engines,
+        engines_options,
+        "Shows the engines of this machine, or what each of them says to the weights of a model.",
+        "xserve engines\nxserve engines qwen2.5-instruct",
+    )
+}

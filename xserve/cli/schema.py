@@ -1,0 +1,89 @@
+"""`schema`: JSON Schemas of the files that people write, made from the models that read them.
+
+Editors show a field's description. It stands in the source as the string under the field; it is read from
+there, when a schema is asked for, so that no start of the daemon pays for it.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from xserve.cli.command import Arguments, Command, Exit, Parser
+from xserve.cli.output import print_json
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+NAMES = ("deploy", "settings", "LLM", "embedding", "rerank", "image", "audio", "flexible")
+
+
+def schema_options(parser: Parser) -> None:
+    """Of which file."""
+    parser.add_argument(
+        "name", nargs="?", choices=(*NAMES, "all"), default="all", metavar="NAME", help=", ".join(NAMES)
+    )
+
+
+def run_schema(args: Arguments) -> int:
+    """One schema, or all of them by name."""
+    print_json({name: schema(name) for name in NAMES} if args.name == "all" else schema(args.name))
+    return Exit.DONE
+
+
+def schema(name: str) -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a kind of file."""
+    document = _model(name)
+    described = {it.__name__: list(_descriptions(it)) for it in (document, *_parts(document))}
+    made = document.model_json_schema()
+    for title, part in {document.__name__: made, **made.get("$defs", {})}.items():
+        for field, text in described.get(title, ()):
+            if field in part["properties"]:
+                part["properties"][field]["description"] = text
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
+
+
+def _model(name: str) -> type[BaseModel]:
+    from xserve.core.definition import KINDS  # these bring pydantic
+    from xserve.core.deploy import DeployFile
+    from xserve.core.settings import Settings
+
+    models: dict[str, type[BaseModel]] = {"deploy": DeployFile, "settings": Settings, **KINDS}
+    return models[name]
+
+
+def _parts(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """The models of the module in which a document is defined: its parts are among them."""
+    module = inspect.getmodule(model)
+    for value in vars(module).values():
+        if isinstance(value, type) and hasattr(value, "model_fields") and value.__module__ == model.__module__:
+            yield value
+
+
+def _descriptions(model: type[BaseModel]) -> Iterator[tuple[str, str]]:
+    """Each field with the string under it; a base class's first, so that a field that is stated anew wins."""
+    for base in reversed(model.__mro__):
+        if base.__module__ == model.__module__:
+            yield from _strings_under_fields(ast.parse(inspect.getsource(base)).body[0])
+
+
+def _strings_under_fields(node: ast.stmt) -> Iterator[tuple[str, str]]:
+    body = node.body if isinstance(node, ast.ClassDef) else []
+    for field, below in pairwise(body):
+        match field, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                yield name, inspect.cleandoc(text)
+
+
+COMMANDS = {
+    "schema": Command(
+        run_schema,
+        schema_options,
+        "Prints the JSON Schema of deploy files, of settings, or of a kind of definition, for editors and for "
+        "generators. Without a name: an object with all of them.",
+        "xserve schema deploy > deploy.schema.json",
+    )
+}

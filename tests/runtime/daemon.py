@@ -1,4 +1,4 @@
-"""A daemon to be killed: runs one engine, says `ready` and waits.
+"""A daemon to be killed: runs one engine, says `ready`, later how it ended, and waits.
 
 python daemon.py RUN_DIR SOCKET_DIR POLICY [server option ...]
 """
@@ -7,7 +7,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from xserve.core.events import Answered, Event
+from xserve.core.events import Answered, Event, Exited
 from xserve.core.launch import Launch
 from xserve.core.ports import Command
 from xserve.runtime.local import LocalRuntime
@@ -19,6 +19,8 @@ SERVER = str(Path(__file__).parent / "server.py")
 def report(event: Event) -> None:
     if isinstance(event, Answered):
         print("ready", flush=True)
+    if isinstance(event, Exited):
+        print(f"exited out_of_memory={event.exit.out_of_memory} signal={event.exit.signal}", flush=True)
 
 
 async def main() -> None:

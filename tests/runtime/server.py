@@ -3,8 +3,9 @@
     python server.py SOCKET [option ...]
 
 Options: `--not-ready` (health never answers 200), `--no-socket`, `--ignore-term`, `--probe STATUS`,
-`--say TEXT`, `--say-raw HEX`, `--exit CODE`, `--die SIGNAL`, `--flood BYTES`, `--endless BYTES`, `--brood FILE`
-(leaves a child, a grandchild in a session of its own, and their pids in FILE), `--environ FILE`.
+`--say TEXT`, `--say-raw HEX`, `--exit CODE`, `--die SIGNAL`, `--flood BYTES`, `--endless BYTES`, `--eat BYTES`,
+`--brood FILE` (leaves a child, a grandchild in a session of its own, and their pids in FILE), `--environ FILE`
+(writes its environment as JSON).
 """
 
 import json
@@ -67,18 +68,22 @@ def misbehave() -> None:
     if "--ignore-term" in options:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if "--environ" in options:
-        with open(options["--environ"] + ".part", "w") as file:
+        with open(options["--environ"], "w") as file:
             json.dump(dict(os.environ), file)
-        os.rename(options["--environ"] + ".part", options["--environ"])
     if "--brood" in options:
         brood(options["--brood"])
+    if "--eat" in options:
+        print(len(bytearray(b"x" * int(options["--eat"]))), flush=True)
+    print_much()
+
+
+def print_much() -> None:
     if "--say" in options:
         print(options["--say"], flush=True)
-    if "--say-raw" in options:
-        os.write(1, bytes.fromhex(options["--say-raw"]))
-    for _ in range(int(options.get("--flood", "0")) // 65520):
-        os.write(1, b"a line of the flood: 0123456789\n" * (65536 // 32 - 1) + b"\n" * 16)
-    for _ in range(int(options.get("--endless", "0")) // 65536):
+    os.write(1, bytes.fromhex(options.get("--say-raw", "")))
+    for _ in range(int(options.get("--flood", "0")) >> 16):
+        os.write(1, b"a line of the flood: 0123456789\n" * 2048)
+    for _ in range(int(options.get("--endless", "0")) >> 16):
         os.write(1, b"x" * 65536)
 
 

@@ -25,6 +25,7 @@ from xserve.http.errors import ApiError, send_error
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[^\[\]:/?#@\s]+)(?::[0-9]*)?")
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 access = logging.getLogger("xserve.access")
@@ -138,7 +139,6 @@ def _has_body(headers: dict[bytes, bytes]) -> bool:
 
 
 def _name(authority: str) -> str:
-    """The name in `name`, `name:port`, `[v6]` or `[v6]:port`; anything else does not match any name."""
-    if authority.startswith("["):
-        return authority[: authority.find("]") + 1]
-    return authority.partition(":")[0]
+    """The name in `name`, `name:port`, `[v6]` or `[v6]:port`; empty where it is none of these."""
+    found = _AUTHORITY.fullmatch(authority)
+    return found[1] if found else ""

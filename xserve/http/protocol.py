@@ -20,11 +20,14 @@ from http import HTTPStatus
 from typing import Any
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from xserve.http.errors import ApiError
 
+LINGER_SECONDS = 1.0
+"""How long a refused client may go on sending. Closing on unread data would reset the connection, and the
+client would lose the refusal that it has not read yet."""
 MAX_PIPELINED = 16
 """Requests that a client may send ahead of their answers."""
 
@@ -55,6 +58,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_size = 0  # bytes of the head in earlier reads
         self._read_size = 0  # bytes of the read that is being parsed
         self._advance = 0  # bytes of the body since the timer was armed
+        self._refused = False  # whatever still comes is thrown away
+        self._answering: RequestResponseCycle | None = None
 
     # asyncio's callbacks
 
@@ -62,10 +67,13 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         if len(self.connections) > self._limits.connections:
             self._refuse(ApiError(503, "Too many connections are open.", code="too_many_connections"))
+            self.transport.close()  # no lingering: descriptors are what is short
             return
         self._arm("head", self._limits.head_seconds)
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         self._read_size = len(data)
         super().data_received(data)
         if self._receiving == "head":
@@ -79,6 +87,9 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
         self._end_stall()
+        if self._answering is not None and not self._answering.response_complete:
+            self._answering.disconnected = True  # uvicorn tells only the newest of pipelined requests
+            self._answering.message_event.set()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -89,6 +100,10 @@ class GuardedProtocol(HttpToolsProtocol):
     def resume_writing(self) -> None:
         super().resume_writing()
         self._end_stall()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     # httptools' callbacks
 
@@ -180,9 +195,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self._refuse(ApiError(408, "The request's body did not arrive in time.", code="request_timeout"))
 
     def _refuse(self, error: ApiError) -> None:
-        """Answer outside the application and close."""
-        if self.transport.is_closing():
+        """Answer outside the application and close: our side now, the client's when it has had time to read."""
+        if self._refused or self.transport.is_closing():
             return
+        self._refused = True
         self._receiving = ""
         self._disarm()
         body = error.body()
@@ -191,7 +207,8 @@ class GuardedProtocol(HttpToolsProtocol):
             f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode("ascii") + body)
-        self.transport.close()
+        self.transport.write_eof()
+        self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
     def _measured_head(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)

@@ -167,7 +167,7 @@ class InferenceRoute:
         call.outcome = _outcome(reply.status)
         try:
             await relay.pass_on(reply, stream=call.asked.stream)
-        except BrokenReplyError as error:  # sent in part: returning unfinished makes the server close
+        except BrokenReplyError as error:
             call.outcome = "5xx"
             log.warning("request %s: reply broken off: %s", call.request_id, error)
         finally:

@@ -43,19 +43,19 @@ log = logging.getLogger(__name__)
 
 
 class BrokenReplyError(Exception):
-    """The reply broke off after its first bytes were sent; the connection has to be closed."""
+    """The reply broke off after its first bytes were sent. An event stream has been ended properly; any other
+    reply is unfinished, and the server closes the connection of an application that returns like that."""
 
 
 class Relay:
     """One reply on its way to one client."""
 
-    __slots__ = ("_departure", "_request_id", "_send", "started")
+    __slots__ = ("_departure", "_request_id", "_send")
 
     def __init__(self, send: Send, departure: Departure, request_id: str) -> None:
         self._send = send
         self._departure = departure
         self._request_id = request_id
-        self.started = False  # a byte has gone out; nothing can be tried again
 
     async def pass_on(self, reply: Reply, *, stream: bool) -> None:
         """Send the reply. Raises UpstreamError while nothing was sent, BrokenReplyError afterwards."""
@@ -77,7 +77,6 @@ class Relay:
             await self._pieces(reply, body)
             return
         self._departure.stop_watching()
-        self.started = True
         headers = [*_headers(reply), (b"content-length", b"%d" % len(body))]
         await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
@@ -102,8 +101,8 @@ class Relay:
                 if whole:
                     await self._piece(whole)
         except UpstreamError as error:
-            log.warning("request %s: stream broken: %s", self._request_id, error)
-            held = ApiError(502, str(error), code="engine_died", source="engine").event()
+            await self._end(ApiError(502, str(error), code="engine_died", source="engine").event())
+            raise BrokenReplyError(str(error)) from error
         await self._end(held)
 
     async def _error(self, reply: Reply) -> None:
@@ -111,7 +110,6 @@ class Relay:
         error = self._translate(reply.status, bytes(body))
         wait = reply.header(b"retry-after")
         self._departure.stop_watching()
-        self.started = True
         headers: Headers = () if wait is None else ((b"retry-after", wait),)
         await send_json(self._send, error.status, error.body(), headers)
 
@@ -126,7 +124,6 @@ class Relay:
         headers = _headers(reply)
         if length is not None:
             headers.append((b"content-length", length))
-        self.started = True
         await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
 
     async def _piece(self, piece: Body) -> None:

@@ -11,11 +11,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from xserve.core.text import Name, Size, Text, Uri
+from xserve.core.text import Name, Size, Text, Uri, in_one_sentence
 
 Ability = Literal["embed", "generate", "chat", "tools", "vision", "audio", "omni", "reasoning", "hybrid"]
 Format = Literal["pytorch", "gptq", "awq", "fp4", "fp8", "bnb", "ggufv2", "mlx"]
 EmbeddingFormat = Literal["pytorch", "ggufv2"]
+TextOrTexts = Annotated[str | list[str], in_one_sentence("must be text or a list of texts")]
 
 
 class Virtualenv(BaseModel):
@@ -29,11 +30,11 @@ class Virtualenv(BaseModel):
     """Whether the machine's pip configuration counts."""
     index_url: str | None = None
     """Package index in place of the default one; none: the default."""
-    extra_index_url: str | list[str] | None = None
+    extra_index_url: TextOrTexts | None = None
     """Further package indexes; none: no further ones."""
-    find_links: str | list[str] | None = None
+    find_links: TextOrTexts | None = None
     """Folders or pages with packages; none: no such."""
-    trusted_host: str | list[str] | None = None
+    trusted_host: TextOrTexts | None = None
     """Hosts whose certificates are not checked; none: all are checked."""
     index_strategy: str | None = None
     """uv's index strategy; none: uv's default."""

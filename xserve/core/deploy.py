@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from xserve.core.text import Name, Size, Text, Uid, Uri
+from xserve.core.text import Name, Size, Text, Uid, Uri, in_one_sentence
 
 _GATE = "this is a gate; gates stand only in xserve.yaml"
 _LATER = "not supported yet"
@@ -55,7 +55,20 @@ def _only_new_first(value: Any) -> Any:
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _different(indices: list[int]) -> list[int]:
+    if len(set(indices)) < len(indices):
+        raise ValueError("names a GPU twice")
+    return indices
+
+
+Count = Annotated[int, Field(ge=0)]
+Gpus = Annotated[
+    Literal["auto", "none"] | Count | Annotated[list[Count], AfterValidator(_different)],
+    in_one_sentence("must be auto, none, a number of GPUs, or a list of different GPU indices"),
+]
 
 
 class Defaults(_Strict):
@@ -65,7 +78,7 @@ class Defaults(_Strict):
     """Engine; none: the best installed one that can serve the weights."""
     replicas: Annotated[int, Field(ge=0, le=64)] = 1
     """Process trees to run; 0: none, the name answers 503."""
-    gpus: Literal["auto", "none"] | Annotated[int, Field(ge=0)] | list[Annotated[int, Field(ge=0)]] = "auto"
+    gpus: Gpus = "auto"
     """GPUs per replica: `auto`, `none`, a count, or indices that are divided evenly over the replicas."""
     load: Annotated[Literal["always"], BeforeValidator(_only_always)] = "always"
     """When it is loaded."""
@@ -103,16 +116,17 @@ class DeployFile(_Strict):
 
     version: Literal[1]
     """Version of this format."""
-    defaults: Defaults = Defaults()
-    """What entries of this file that do not say otherwise get."""
-    models: dict[Uid, Entry | None] = {}
-    """Public name -> deployment; nothing after the name: all defaults."""
+    defaults: Defaults | None = None
+    """What entries of this file that do not say otherwise get; none: the built-in defaults."""
+    models: dict[Uid, Entry | None] | None = None
+    """Public name -> deployment; nothing after the name: all defaults; none: no deployments."""
 
 
 def entries_of(value: dict[str, Any]) -> dict[str, Entry]:
     """The entries of an accepted deploy file, defaults applied."""
     file = DeployFile.model_validate(value)
-    return {uid: _complete(file.defaults, entry or Entry()) for uid, entry in file.models.items()}
+    defaults = file.defaults or Defaults()
+    return {uid: _complete(defaults, entry or Entry()) for uid, entry in (file.models or {}).items()}
 
 
 def _complete(defaults: Defaults, entry: Entry) -> Entry:

@@ -63,8 +63,6 @@ class Order:
     layer: str
     path: str
     generation: str  # hash of the parsed entry, defaults applied
-    line: int = 0
-    column: int = 0
     stale: bool = False  # a newer version of the file was rejected
 
 
@@ -110,6 +108,7 @@ class Waiting:
     order: Order
     keep: bool = True
     exposure: Exposure | None = None
+    place: tuple[str | int, ...] = ()  # what in the entry is at fault; (): the entry itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +152,7 @@ def _settle_aliases(orders: Mapping[str, Order]) -> tuple[dict[str, tuple[str, .
                     mine.append(alias)
                 continue
             message = f"the alias {alias!r} already belongs to {owner[alias]!r}; {uid!r} serves without it"
-            place = (order.path, order.line, order.column, f"models.{uid}.aliases")
-            problems.append(Problem(*place, message, Severity.ERROR))
+            problems.append(Problem(order.path, 0, 0, f"models.{uid}.aliases", message, Severity.ERROR))
         settled[uid] = tuple(mine)
     return settled, problems
 
@@ -180,7 +178,9 @@ def _resolve_one(
     if faults:
         place, sentence = faults[0]
         where = ".".join(str(part) for part in ("options", *place))
-        return Waiting(order.uid, Reason.BAD_OPTIONS, f"{where}: {sentence}", order, exposure=exposure)
+        return Waiting(
+            order.uid, Reason.BAD_OPTIONS, f"{where}: {sentence}", order, exposure=exposure, place=("options", *place)
+        )
     weights = order.entry.path or choice.spec.get("model_uri")
     trouble = weights_trouble(found.definition, choice, weights, look)
     if trouble is not None:

@@ -10,7 +10,7 @@ from xserve.core.text import Seconds
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Restart(_Strict):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 _FORBIDDEN_IN_NAMES = re.compile(r"[+\\/?%#&=\s\x00-\x1f\x7f-\x9f]")
 _SIZE = re.compile(r"\d+(_\d+)?")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_LONGEST = 10 * 365 * 24 * 3600.0  # ten years: more is a slip of the pen
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
@@ -66,16 +67,26 @@ def path_of(uri: str) -> str:
     return uri[len("file://") :] if uri.lower().startswith("file://") else uri
 
 
-def parse_duration(value: Any) -> Any:
+def parse_duration(value: Any) -> float:
     """`500ms`, `30s`, `10m`, `1.5h`, or a number of seconds -> seconds."""
-    if isinstance(value, bool):
-        raise ValueError("is not a duration; write for example 30s or 10m")
-    if isinstance(value, int | float):
-        return float(value)
-    found = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if not found:
+    seconds = value
+    if isinstance(value, str) and (found := _DURATION.fullmatch(value)):
+        seconds = float(found.group(1)) * _SECONDS[found.group(2)]
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= _LONGEST:
         raise ValueError(f"{value!r} is not a duration; write for example 500ms, 30s, 10m or 1h")
-    return float(found.group(1)) * _SECONDS[found.group(2)]
+    return float(seconds)
+
+
+def in_one_sentence(sentence: str) -> WrapValidator:
+    """For a union: this sentence in place of one complaint per member."""
+
+    def check(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError as error:
+            raise ValueError(sentence) from error
+
+    return WrapValidator(check)
 
 
 Text = Annotated[str, BeforeValidator(source_text)]

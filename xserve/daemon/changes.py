@@ -1,0 +1,179 @@
+"""What the API changes: it writes a file into a layer of its own and lets the loop follow.
+
+Nothing here starts or stops a model. A definition or a deployment that came in this way is a file like any
+other from then on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from xserve.core.deploy import entries_of
+from xserve.core.desired import Order, Registration, Waiting, find_registration
+from xserve.core.judge import Verdict, judge
+from xserve.core.modeltypes import MODEL_TYPES
+from xserve.core.problems import Severity
+from xserve.core.refused import Kind, Refused
+from xserve.daemon.loop import Loop
+from xserve.daemon.trials import FailedLaunch, Trials
+from xserve.daemon.world import World
+from xserve.files.syntax import SyntaxFault, parse
+
+Refresh = Callable[[], Awaitable[None]]
+
+
+class Changes:
+    """Register, unregister, launch, terminate."""
+
+    def __init__(self, world: World, loop: Loop, trials: Trials, refresh: Refresh) -> None:
+        self._world = world
+        self._loop = loop
+        self._trials = trials
+        self._refresh = refresh
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def register(self, model_type: str, text: str, *, persist: bool) -> None:
+        """See `http.control.Control.register`."""
+        if model_type not in MODEL_TYPES:
+            raise Refused(Kind.INVALID, f"Unsupported model type: {model_type}", "model_type")
+        value = _accepted(model_type, text)
+        name = value["model_name"]
+        existing = self._world.sight.registrations.get((model_type, name))
+        if existing is not None:
+            raise Refused(Kind.EXISTS, f"Model {name} already registered{_owner(existing)}", "model")
+        trouble = await asyncio.to_thread(self._world.definition_trouble, value)
+        if trouble:
+            raise Refused(Kind.INVALID, f"Invalid model {name}: {trouble}", "model")
+        # What was sent is kept as it was sent; only the type is added, so that nobody has to infer it again.
+        content = {**parse(text.encode()).data, "model_type": model_type}
+        await asyncio.to_thread(self._world.write_definition, model_type, name, content, persist=persist)
+        await self._refresh()
+
+    async def unregister(self, model_type: str, name: str) -> None:
+        """See `http.control.Control.unregister`."""
+        if model_type not in MODEL_TYPES:
+            raise Refused(Kind.INVALID, f"Unsupported model type: {model_type}", "model_type")
+        existing = self._world.sight.registrations.get((model_type, name))
+        if existing is None or existing.layer == "builtin":
+            return
+        if existing.layer == "admin":
+            raise Refused(Kind.OWNED, f"{name} is owned by the file {existing.path}; remove it there")
+        await asyncio.to_thread(self._world.remove, existing.path)
+        await self._refresh()
+
+    async def launch(self, uid: str | None, entry: dict[str, Any], *, persist: bool, wait_ready: bool) -> str:
+        """See `http.control.Control.launch`."""
+        uid = self._free_name(uid, str(entry["model"]))
+        order = _ordered(uid, entry)
+        self._refuse_hopeless(order)
+        self._trials.begin(uid)
+        try:
+            await asyncio.to_thread(self._world.write_entry, uid, entry, persist=persist)
+            await self._refresh()
+        except BaseException:
+            self._trials.end(uid)
+            raise
+        trial = asyncio.create_task(self._try(uid), name=f"launch of {uid}")
+        self._tasks.add(trial)
+        trial.add_done_callback(self._forget)
+        if wait_ready:
+            # A client that goes away does not cancel the launch.
+            await asyncio.shield(trial)
+        return uid
+
+    async def terminate(self, uid: str) -> None:
+        """See `http.control.Control.terminate`."""
+        order = self._world.sight.orders.get(uid)
+        if order is None:
+            raise Refused(Kind.UNKNOWN, f"Model not found in the model list, uid: {uid}")
+        if order.layer == "admin":
+            raise Refused(Kind.OWNED, f"{uid} is owned by the file {order.path}; remove it there")
+        await asyncio.to_thread(self._world.remove, order.path)
+        await self._refresh()
+
+    def _free_name(self, uid: str | None, model: str) -> str:
+        taken = self._world.sight.orders
+        if uid is not None:
+            if uid in taken or self._trials.running(uid):
+                where = f", by the file {taken[uid].path}" if uid in taken and taken[uid].layer == "admin" else ""
+                raise Refused(Kind.EXISTS, f"Model is already in the model list, uid: {uid}{where}", "model_uid")
+            return uid
+        return f"{model}-{secrets.token_hex(4)}" if model in taken or self._trials.running(model) else model
+
+    def _refuse_hopeless(self, order: Order) -> None:
+        """A launch that would only wait for a person is refused at once."""
+        found = find_registration(order, self._world.sight.registrations)
+        if isinstance(found, Waiting):
+            raise Refused(Kind.INVALID, f"Model not found, name: {order.entry.model}: {found.sentence}", "model_name")
+        outcome = self._world.resolve_one(order)
+        if isinstance(outcome, Waiting):
+            raise Refused(Kind.INVALID, f"Model {found.name} cannot be launched: {outcome.sentence}")
+
+    async def _try(self, uid: str) -> None:
+        """Watch a launch to its end; a failed one is taken back."""
+        try:
+            verdict = await self._verdict(uid)
+            if isinstance(verdict, FailedLaunch):
+                await self._take_back(uid, verdict)
+                raise verdict.refusal()
+        finally:
+            self._trials.end(uid)
+
+    async def _verdict(self, uid: str) -> FailedLaunch | bool:
+        while True:
+            if uid not in self._world.sight.orders:
+                raise Refused(Kind.CANCELLED, f"the launch of {uid} was cancelled")
+            verdict = self._trials.verdict(uid, self._loop.desired, self._loop.observed())
+            if verdict is not False:
+                return verdict
+            await self._loop.changed()
+
+    async def _take_back(self, uid: str, failed: FailedLaunch) -> None:
+        order = self._world.sight.orders.get(uid)
+        if order is not None and order.layer != "admin":
+            await asyncio.to_thread(self._world.remove, order.path)
+            await self._refresh()
+        self._trials.fail(failed)
+
+    def _forget(self, trial: asyncio.Task[None]) -> None:
+        self._tasks.discard(trial)
+        if not trial.cancelled():
+            trial.exception()  # told to whoever waited, and kept as a failed launch; not a warning at exit
+
+    def close(self) -> None:
+        """Stop watching launches; their entries stay, as ordinary deployments."""
+        for task in self._tasks:
+            task.cancel()
+
+
+def _accepted(model_type: str, text: str) -> dict[str, Any]:
+    """The definition in a request. Raises Refused with a sentence that names the field."""
+    try:
+        document = parse(text.encode())
+    except SyntaxFault as fault:
+        raise Refused(
+            Kind.INVALID, f"model, line {fault.line}, column {fault.column}: {fault.message}", "model"
+        ) from fault
+    if not isinstance(document.data, dict):
+        raise Refused(Kind.INVALID, "model must be a JSON object, written as a string", "model")
+    return _value(judge("model", {**document.data, "model_type": model_type}))
+
+
+def _ordered(uid: str, entry: dict[str, Any]) -> Order:
+    value = _value(judge("deploy", {"version": 1, "models": {uid: entry}}))
+    return Order(uid, entries_of(value)[uid], "runtime", "", "")
+
+
+def _value(verdict: Verdict) -> dict[str, Any]:
+    if verdict.value is not None:
+        return verdict.value
+    faults = [fault for fault in verdict.faults if fault.severity is Severity.ERROR]
+    lines = [f"{'.'.join(map(str, fault.path)) or verdict.kind}: {fault.message}" for fault in faults]
+    raise Refused(Kind.INVALID, "; ".join(lines), str(faults[0].path[-1]) if faults[0].path else None)
+
+
+def _owner(existing: Registration) -> str:
+    return f", by the file {existing.path}" if existing.layer == "admin" else ""

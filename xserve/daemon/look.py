@@ -1,0 +1,94 @@
+"""When to look at the files: at a file event after a moment of quiet, at what a look left open, and now and then.
+
+Events only mean "look again"; with watching off everything still happens, later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+
+from xserve.daemon.eventlog import EventLog
+from xserve.daemon.loop import Loop
+from xserve.daemon.world import Sight, World
+
+_log = logging.getLogger(__name__)
+_QUIET = 0.03  # seconds without an event before a look
+_PATIENCE = 0.5  # seconds after the first event that a look is put off at most
+_SPREAD = 0.1  # of the resync interval: several daemons on one file system do not look in step
+
+
+class Looker:
+    """Owns the looks: one at a time, each in a thread, its result given to the loop."""
+
+    def __init__(self, world: World, loop: Loop, events: EventLog, resync: float, rearm: Callable[[], None]) -> None:
+        self._world = world
+        self._loop = loop
+        self._events = events
+        self._resync = resync
+        self._rearm = rearm  # watch what is there now
+        self._lock = asyncio.Lock()
+        self._woken = asyncio.Event()
+        self._problems: set[str] = set()
+
+    def wake(self) -> None:
+        """Something may have changed. On the event loop's thread."""
+        self._woken.set()
+
+    async def look(self, reload: bool = False) -> bool:
+        """Look now, and let the loop follow; whether the files say something new.
+
+        A look that runs already may have passed over what the caller wrote, so a new one is made after it.
+        """
+        async with self._lock:
+            sight = await asyncio.to_thread(self._world.observe, reload=reload)
+            self._tell(sight)
+            self._loop.see(sight.desired)
+            self._rearm()
+            return sight.changed
+
+    async def run(self) -> None:
+        """Look whenever there is reason to, for ever."""
+        while True:
+            await self._reason()
+            try:
+                await self.look()
+            except Exception:  # a fault of ours in one look must not end all looking
+                _log.exception("a look at the files failed")
+
+    async def _reason(self) -> None:
+        pause = self._resync * (1 + random.uniform(-_SPREAD, _SPREAD))  # noqa: S311 - not a secret
+        again_in = self._world.sight.again_in
+        try:
+            async with asyncio.timeout(pause if again_in is None else min(pause, again_in)):
+                await self._woken.wait()
+                await self._quiet()
+        except TimeoutError:
+            pass
+        self._woken.clear()
+
+    async def _quiet(self) -> None:
+        """Until no event came for a moment, or events came for too long."""
+        clock = asyncio.get_running_loop().time
+        latest = clock() + _PATIENCE
+        while self._woken.is_set() and clock() < latest:
+            self._woken.clear()
+            await asyncio.sleep(_QUIET)
+
+    def _tell(self, sight: Sight) -> None:
+        """New problems are events; so are those that are gone."""
+        if not sight.changed and {str(each) for each in sight.problems} == self._problems:
+            return
+        if sight.changed:
+            count = len(sight.registrations)
+            words = f"{count} definitions and {len(sight.orders)} deploy entries are in force"
+            self._events.add("files", words)
+        now = {str(each): each for each in sight.problems}
+        for text, problem in now.items():
+            if text not in self._problems:
+                self._events.add("problem", text, reason=problem.severity, path=problem.path, line=problem.line)
+        for text in self._problems - set(now):
+            self._events.add("files", f"no longer a problem: {text}")
+        self._problems = set(now)

@@ -1,0 +1,34 @@
+"""Reads `xserve.yaml`, and puts what the command line says over it."""
+
+from __future__ import annotations
+
+from xserve.core.judge import judge
+from xserve.core.problems import Problem, has_errors
+from xserve.core.settings import Settings
+from xserve.files.examine import locate
+from xserve.files.guard import MAX_BYTES
+from xserve.files.layers import Layers
+from xserve.files.syntax import SyntaxFault, parse
+
+
+def load_settings(
+    layers: Layers, *, host: str | None = None, port: int | None = None, uds: str | None = None
+) -> Settings | list[Problem]:
+    """The settings in force, or what is wrong with the file. No file: the defaults."""
+    given = {key: value for key, value in (("host", host), ("port", port), ("uds", uds)) if value is not None}
+    try:
+        with open(layers.settings, "rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        return Settings.model_validate({"version": 1, **given})
+    except OSError as error:
+        return [Problem(str(layers.settings), 0, 0, "", f"cannot be read: {error.strerror}")]
+    try:
+        document = parse(raw)
+    except SyntaxFault as fault:
+        return [Problem(str(layers.settings), fault.line, fault.column, "", fault.message)]
+    verdict = judge("settings", document.data)
+    problems = list(locate(str(layers.settings), document, verdict))
+    if has_errors(problems) or verdict.value is None:
+        return problems
+    return Settings.model_validate({**verdict.value, **given})

@@ -1,0 +1,220 @@
+"""Reads the world of files: definitions and deploy files of all layers, engines, weights. Blocking; run in a thread.
+
+`observe` is a whole look; its result is a value. Between looks only weights are asked for again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from xserve import __version__
+from xserve.core.deploy import entries_of
+from xserve.core.desired import Deployment, Desired, Order, Registration, Waiting, resolve, template_trouble
+from xserve.core.engines import Engine, specs_of
+from xserve.core.judge import judge
+from xserve.core.problems import Problem
+from xserve.core.reasons import Reason
+from xserve.core.refused import Kind, Refused
+from xserve.core.text import path_of
+from xserve.core.views import Candidate
+from xserve.daemon.discovery import bundled, discover
+from xserve.files.examine import Accepted, Name, document_hash, find
+from xserve.files.journal import Journal
+from xserve.files.layers import Layers
+from xserve.files.sources import Kind as FileKind
+from xserve.files.store import Look, Store
+from xserve.files.tree import Path as Place
+from xserve.files.weights import WeightsIndex
+from xserve.files.writer import StorageFull, file_name, remove
+from xserve.files.writer import replace as write_file
+
+# Weights that a deployment waits for are looked for again so often, seconds.
+_WEIGHTS_INTERVAL = 1.0
+
+
+Declared = Mapping[tuple[FileKind, Name], Accepted]
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What one look found."""
+
+    registrations: Mapping[tuple[str, str], Registration] = field(default_factory=dict)
+    orders: Mapping[str, Order] = field(default_factory=dict)
+    desired: Desired = field(default_factory=Desired)
+    file_problems: tuple[Problem, ...] = ()  # of single files and directories
+    changed: bool = True  # the files say something new
+    again_in: float | None = None  # seconds; None: nothing is open
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Everything that a person should mend."""
+        return (*self.file_problems, *self.desired.problems)
+
+
+def declared_names(kind: FileKind, value: Any) -> Mapping[Name, Place]:
+    """What a document declares: a registration, or the public names of a deploy file; with the place of each."""
+    if kind == "model":
+        return {(value["model_type"], value["model_name"]): ("model_name",)}
+    return {(uid,): ("models", uid) for uid in value.get("models", {})}
+
+
+class World:
+    """The files of one configuration. `observe` and the writers are called by one thread at a time."""
+
+    def __init__(
+        self, layers: Layers, *, settle: float, hold: float, engine_dirs: Sequence[str], keep: bool = True
+    ) -> None:
+        """`keep`: whether the accepted generation is written to disk; a mere question does not write."""
+        self.layers = layers
+        self._engine_dirs = tuple(engine_dirs)
+        self.weights = WeightsIndex()
+        journal = Journal(str(layers.journal)) if keep or layers.journal.exists() else None
+        sources = layers.sources(builtin=bundled("models.d"))
+        self._store = Store(sources, judge, declared_names, journal, __version__, settle=settle, hold=hold)
+        self._look: Look | None = None
+        self.sight = Sight()
+        self.engines: list[Engine] = []
+        self._engine_problems: list[Problem] = []
+        self.find_engines()
+
+    def find_engines(self) -> None:
+        """Look for engines again: one may have been installed."""
+        self.engines, self._engine_problems = discover(self._engine_dirs)
+
+    def observe(self, *, reload: bool = False) -> Sight:
+        """One look at everything; also kept as `sight`. `reload`: settle nothing, end holds."""
+        if reload:
+            self.find_engines()
+        look = self._store.look(reload=reload)
+        if look.changed or self._look is None:
+            self._look = look
+            self.sight = self._sight(look.names, look.problems, look.again_in)
+        else:
+            self.sight = self._weigh(replace(self.sight, changed=False), look.again_in)
+        return self.sight
+
+    def preview(self, candidates: Sequence[Candidate]) -> Sight:
+        """The sight as it would be if the candidates stood in their places. Changes nothing."""
+        contents = {candidate.path: candidate.text.encode() for candidate in candidates}
+        found = self._store.preview(contents)
+        return self._sight(found.names, found.problems, None)
+
+    def resolve_one(self, order: Order) -> Deployment | Waiting:
+        """What would become of one more deploy entry."""
+        desired = resolve(self.sight.registrations, {order.uid: order}, self.engines, self.weights)
+        return desired.deployments.get(order.uid) or desired.waiting[order.uid]
+
+    def definition_trouble(self, value: Mapping[str, Any]) -> str:
+        """Why a definition's weights cannot be served as they are; empty where nothing speaks against it."""
+        return next((fault.sentence for fault in weights_faults(value, self.weights)), "")
+
+    # --- what the API writes -------------------------------------------------------------------------------
+
+    def write_definition(self, model_type: str, name: str, content: Mapping[str, Any], *, persist: bool) -> str:
+        """Write a definition into the state or runtime layer; returns its path. Raises Refused."""
+        folder = self.layers.writable("model", persist=persist)
+        return _write(folder / file_name(f"{model_type}-{name}"), content)
+
+    def write_entry(self, uid: str, entry: Mapping[str, Any], *, persist: bool) -> str:
+        """Write a deploy file with one entry into the state or runtime layer. Raises Refused."""
+        folder = self.layers.writable("deploy", persist=persist)
+        return _write(folder / file_name(uid), {"version": 1, "models": {uid: entry}})
+
+    def remove(self, path: str) -> None:
+        """Remove a file of a layer of ours. Raises Refused."""
+        try:
+            remove(path)
+        except OSError as error:
+            raise Refused(Kind.NO_SPACE, f"cannot remove {path}: {error.strerror}") from error
+
+    # --- putting it together -------------------------------------------------------------------------------
+
+    def _sight(self, names: Declared, problems: Sequence[Problem], again_in: float | None) -> Sight:
+        registrations = {
+            (name[0], name[1]): _registration(name, file) for (kind, name), file in names.items() if kind == "model"
+        }
+        sight = Sight(registrations, _orders(names), Desired(), (*problems, *self._engine_problems))
+        return self._weigh(sight, again_in)
+
+    def _weigh(self, sight: Sight, again_in: float | None) -> Sight:
+        """Resolve the entries, which looks at the weights; they may have arrived."""
+        desired = resolve(sight.registrations, sight.orders, self.engines, self.weights)
+        desired = replace(desired, problems=tuple(self._placed(each) for each in desired.problems))
+        wants_weights = any(each.reason is Reason.NO_WEIGHTS for each in desired.waiting.values())
+        soon = [each for each in (again_in, _WEIGHTS_INTERVAL if wants_weights else None) if each is not None]
+        return replace(sight, desired=desired, again_in=min(soon, default=None))
+
+    def _placed(self, problem: Problem) -> Problem:
+        """A problem of a deploy entry with the line and column of the entry."""
+        file = self._look.files.get(problem.path) if self._look else None
+        uid = problem.field.split(".")[1]
+        if file is None or (uid,) not in file.names:
+            return problem
+        line, column = find(file, (uid,))
+        return replace(problem, line=line, column=column)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsFault:
+    """Why one set of weights cannot be served as it is."""
+
+    sentence: str
+    place: tuple[str | int, ...]  # in the definition
+    missing: bool = False  # nothing is there (yet)
+
+
+def weights_faults(value: Mapping[str, Any], look: WeightsIndex) -> list[WeightsFault]:
+    """What is wrong with the sets of weights that a definition has on this machine."""
+    faults: list[WeightsFault] = []
+    has_specs = value.get("model_specs") is not None
+    for row, spec in enumerate(specs_of(value)):
+        if not spec.get("model_uri"):
+            continue
+        place: tuple[str | int, ...] = ("model_specs", row, "model_uri") if has_specs else ("model_uri",)
+        path = path_of(spec["model_uri"])
+        facts = look(path, str(spec["model_format"]))
+        template = template_trouble(value, path, facts)
+        if facts.trouble:
+            faults.append(WeightsFault(facts.trouble, place))
+        elif not facts.kind:
+            faults.append(WeightsFault(f"the weights are not there: {path}", place, missing=True))
+        elif template is not None:
+            faults.append(WeightsFault(template[1], ("chat_template",)))
+    return faults
+
+
+def _registration(name: Name, file: Accepted) -> Registration:
+    return Registration(
+        file.data["model_type"], name[1], file.data, file.layer, file.path, file.document_hash, file.stale
+    )
+
+
+def _orders(names: Declared) -> dict[str, Order]:
+    """The deploy entries that count, in the order of their files and of their places in them."""
+    orders: dict[str, Order] = {}
+    entries: dict[str, Mapping[str, Any]] = {}
+    for (kind, name), file in names.items():
+        if kind != "deploy":
+            continue
+        if file.path not in entries:
+            entries[file.path] = entries_of(file.data)
+        entry, uid = entries[file.path][name[0]], name[0]
+        generation = document_hash(entry.model_dump(mode="json"))
+        orders[uid] = Order(uid, entry, file.layer, file.path, generation, file.stale)
+    return orders
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> str:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(str(path), json.dumps(content, ensure_ascii=False, indent=2).encode() + b"\n")
+    except StorageFull as error:
+        raise Refused(Kind.NO_SPACE, f"cannot write {path}: {error.strerror}") from error
+    except OSError as error:
+        raise Refused(Kind.FAILED, f"cannot write {path}: {error.strerror}") from error
+    return str(path)

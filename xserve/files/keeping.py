@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from xserve.core.problems import Problem, Severity
 from xserve.files.examine import Accepted, Candidate, Judge, Name, Names, accept
 from xserve.files.journal import Journal, Row
-from xserve.files.precedence import Claim, Ownership
+from xserve.files.precedence import Group, Ownership
 from xserve.files.record import Record
 from xserve.files.sources import Source
 
@@ -28,32 +28,40 @@ class Keeper:
 
     def restore(
         self, sources: Sequence[Source], judge: Judge, names: Names
-    ) -> tuple[list[Record], dict[Claim, str], tuple[str, ...]]:
+    ) -> tuple[list[Record], dict[Group, dict[Name, str]], tuple[str, ...]]:
         """The records that the journal proves, who owned which name, and a sentence for each thing lost."""
         rows, notes = self.journal.load() if self.journal else ([], ())
         records: list[Record] = []
-        owners: dict[Claim, str] = {}
+        owners: dict[Group, dict[Name, str]] = {}
         for row in rows:
             self.saved[row.path] = _essence(row)
             source = next((source for source in sources if _holds(source, row)), None)
             record = self._record(source, row, judge, names) if source else None
             if source and record:
                 records.append(record)
-                owners.update({(source.layer, source.kind, name): row.path for name in row.owns})
+                owners.setdefault((source.layer, source.kind), {}).update(dict.fromkeys(row.owns, row.path))
         return records, owners, notes
 
-    def save(self, records: Mapping[str, Record], ownership: Ownership) -> str:
+    def save(self, records: Mapping[str, Record], groups: Iterable[Ownership]) -> str:
         """Write what changed since the last save. Returns "" or a sentence on why it could not be written."""
         if self.journal is None:
             return ""
-        rows = {path: self._row(records[path], owns) for path, owns in _owned(ownership).items()}
-        changed = [row for path, row in rows.items() if self.saved.get(path) != _essence(row)]
-        gone = [path for path in self.saved if path not in rows]
+        wanted = {
+            path: (document.content_hash, document.document_hash, owns)
+            for ownership in groups
+            for path, document, owns in _owned(ownership)
+        }
+        changed = [path for path, essence in wanted.items() if self.saved.get(path) != essence]
+        gone = [path for path in self.saved if path not in wanted]
         if not (changed or gone or self.journal.behind):
             return ""
-        fault = self.journal.save(changed, gone, rows.values)
+
+        def rows(paths: Iterable[str]) -> Iterator[Row]:
+            return (self._row(records[path], wanted[path][2]) for path in paths)
+
+        fault = self.journal.save(rows(changed), gone, lambda: rows(wanted))
         if not fault:
-            self.saved = {path: _essence(row) for path, row in rows.items()}
+            self.saved = wanted
         return fault
 
     def _row(self, record: Record, owns: tuple[Name, ...]) -> Row:
@@ -117,11 +125,11 @@ def _essence(row: Row) -> tuple[str, str, tuple[Name, ...]]:
     return row.content_hash, row.document_hash, row.owns
 
 
-def _owned(ownership: Ownership) -> dict[str, tuple[Name, ...]]:
-    owned: dict[str, list[Name]] = {path: [] for path in ownership.in_force}
-    for (_, _, name), document in ownership.owners.items():
-        owned[document.path].append(name)
-    return {path: tuple(sorted(names)) for path, names in owned.items()}
+def _owned(ownership: Ownership) -> Iterator[tuple[str, Accepted, tuple[Name, ...]]]:
+    """Path, document in force, and the names that it has."""
+    owners = ownership.owners
+    for path, document in ownership.in_force.items():
+        yield path, document, tuple(name for name in document.names if owners[name] is document)
 
 
 def _warnings(record: Record) -> tuple[tuple[int, int, str, str], ...]:

@@ -11,14 +11,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from xserve.core.problems import Problem
 from xserve.files.examine import Accepted, Name
 from xserve.files.names import natural_key
 from xserve.files.sources import PRECEDENCE, Kind, Layer
 
-Claim = tuple[Layer, Kind, Name]
+Group = tuple[Layer, Kind]
+"""Names are owned within one kind of one layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,59 +51,64 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """Who has what within each layer."""
+    """Who has what within one group."""
 
-    owners: Mapping[Claim, Accepted]
+    owners: Mapping[Name, Accepted]
     in_force: Mapping[str, Accepted]  # path -> document
     losses: tuple[Loss, ...]
 
 
-def assign(contenders: Iterable[Contender], incumbents: Mapping[Claim, str]) -> Ownership:
-    """Rules 1 and 2. `incumbents` says which path had a name before."""
-    contenders = list(contenders)
-    owners = _first_claims((contender.newest for contender in contenders), incumbents)
-    in_force = {}
-    losers = []
+def by_group(contenders: Iterable[Contender]) -> dict[Group, list[Contender]]:
+    """The contenders of each group."""
+    groups: dict[Group, list[Contender]] = {}
     for contender in contenders:
-        if _wins_any(contender.newest, owners):
-            in_force[contender.newest.path] = contender.newest
-        else:
-            losers.append(contender)
+        groups.setdefault((contender.newest.layer, contender.newest.kind), []).append(contender)
+    return groups
+
+
+def assign(contenders: Sequence[Contender], incumbents: Mapping[Name, str]) -> Ownership:
+    """Rules 1 and 2 for one group. `incumbents` says which path had a name before."""
+    owners, contested = _first_claims(contenders, incumbents)
+    losers = [contender for contender in contenders if not _wins_any(contender.newest, owners)]
+    in_force = {contender.newest.path: contender.newest for contender in contenders}
+    for loser in losers:
+        del in_force[loser.newest.path]
     for document in _fall_back(losers, owners):
         in_force[document.path] = document
-    return Ownership(owners, in_force, tuple(_losses(contenders, owners)))
+    return Ownership(owners, in_force, tuple(_losses(contested, owners)))
 
 
-def effective(owners: Mapping[Claim, Accepted], masks: Iterable[Mask]) -> dict[tuple[Kind, Name], Accepted]:
+def effective(groups: Mapping[Group, Ownership], masks: Iterable[Mask]) -> dict[tuple[Kind, Name], Accepted]:
     """Rules 3 and 4: the document that counts for each name over all layers."""
     hidden = list(masks)
     found: dict[tuple[Kind, Name], Accepted] = {}
-    for (layer, kind, name), document in owners.items():
-        if any(_masks(mask, document) for mask in hidden):
-            continue
-        rival = found.get((kind, name))
-        if rival is None or PRECEDENCE.index(layer) > PRECEDENCE.index(rival.layer):
-            found[kind, name] = document
+    for (_, kind), ownership in sorted(groups.items(), key=lambda item: PRECEDENCE.index(item[0][0])):
+        for name, document in ownership.owners.items():
+            if not any(_masks(mask, document) for mask in hidden):
+                found[kind, name] = document
     return found
-
-
-def claims(document: Accepted) -> list[Claim]:
-    """What a document claims in its layer."""
-    return [(document.layer, document.kind, name) for name in document.names]
 
 
 def _rank(path: str) -> tuple[tuple[tuple[int, int | str], ...], str]:
     return natural_key(os.path.basename(path)), path
 
 
-def _first_claims(documents: Iterable[Accepted], incumbents: Mapping[Claim, str]) -> dict[Claim, Accepted]:
-    owners: dict[Claim, Accepted] = {}
-    for document in documents:
-        for claim in claims(document):
-            rival = owners.get(claim)
-            if rival is None or _beats(document, rival, incumbents.get(claim)):
-                owners[claim] = document
-    return owners
+def _first_claims(
+    contenders: Iterable[Contender], incumbents: Mapping[Name, str]
+) -> tuple[dict[Name, Accepted], list[tuple[Name, Accepted]]]:
+    """Rule 1: the owners, and every claim to a name that more than one document made."""
+    owners: dict[Name, Accepted] = {}
+    contested: list[tuple[Name, Accepted]] = []
+    for contender in contenders:
+        document = contender.newest
+        for name in document.names:
+            rival = owners.setdefault(name, document)
+            if rival is document:
+                continue
+            contested += [(name, rival), (name, document)]
+            if _beats(document, rival, incumbents.get(name)):
+                owners[name] = document
+    return owners, contested
 
 
 def _beats(document: Accepted, rival: Accepted, incumbent: str | None) -> bool:
@@ -110,29 +117,33 @@ def _beats(document: Accepted, rival: Accepted, incumbent: str | None) -> bool:
     return _rank(document.path) < _rank(rival.path)
 
 
-def _wins_any(document: Accepted, owners: Mapping[Claim, Accepted]) -> bool:
-    wanted = claims(document)
-    return not wanted or any(owners[claim] is document for claim in wanted)
+def _wins_any(document: Accepted, owners: Mapping[Name, Accepted]) -> bool:
+    """Whether a document has at least one of its names, or declares none."""
+    return not document.names or any(owners[name] is document for name in document.names)
 
 
-def _fall_back(losers: list[Contender], owners: dict[Claim, Accepted]) -> Iterator[Accepted]:
-    """The last good documents that take the place of those that won nothing; they become owners."""
+def _fall_back(losers: list[Contender], owners: dict[Name, Accepted]) -> Iterator[Accepted]:
+    """Rule 2: the last good documents that take the place of those that won nothing; they become owners."""
     for contender in sorted(losers, key=lambda loser: _rank(loser.newest.path)):
         previous = contender.previous
-        wanted = claims(previous) if previous is not None else []
-        if previous is not None and not any(claim in owners for claim in wanted):
-            owners.update(dict.fromkeys(wanted, previous))
+        if previous is not None and not any(name in owners for name in previous.names):
+            owners.update(dict.fromkeys(previous.names, previous))
             yield previous
 
 
-def _losses(contenders: list[Contender], owners: Mapping[Claim, Accepted]) -> Iterator[Loss]:
-    for contender in contenders:
-        newest = contender.newest
-        for claim in claims(newest):
-            if owners[claim] is not newest:
-                yield Loss(newest, claim[2], owners[claim].path)
+def _losses(contested: list[tuple[Name, Accepted]], owners: Mapping[Name, Accepted]) -> Iterator[Loss]:
+    for (name, path), document in {(name, document.path): document for name, document in contested}.items():
+        if owners[name].path != path:
+            yield Loss(document, name, owners[name].path)
 
 
 def _masks(mask: Mask, document: Accepted) -> bool:
     below = PRECEDENCE.index(document.layer) < PRECEDENCE.index(mask.layer)
     return below and mask.kind == document.kind and mask.name == os.path.basename(document.path)
+
+
+def taken(loss: Loss, place: tuple[int, int]) -> Problem:
+    """The problem of a file that declares, at `place`, what another file has."""
+    name = " ".join(loss.name)
+    message = f"{name} is already declared by {loss.winner}, which keeps it; rename one of the two or remove it"
+    return Problem(loss.loser.path, *place, ".".join(map(str, loss.loser.names[loss.name])), message)

@@ -37,9 +37,9 @@ class SourceInt(int):
         number.source = source
         return number
 
-    def __getnewargs__(self) -> tuple[str]:
+    def __reduce__(self) -> tuple[type, tuple[str]]:
         """What a copy is made of."""
-        return (self.source,)
+        return type(self), (self.source,)
 
 
 class SourceFloat(float):
@@ -56,9 +56,9 @@ class SourceFloat(float):
         number.source = source
         return number
 
-    def __getnewargs__(self) -> tuple[str]:
+    def __reduce__(self) -> tuple[type, tuple[str]]:
         """What a copy is made of."""
-        return (self.source,)
+        return type(self), (self.source,)
 
 
 def _refuse_long(source: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from xserve.files.names import counts
 
@@ -41,8 +41,7 @@ class Source:
         return tuple(os.path.realpath(root) for root in (self.directory, *self.roots))
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One name that counts, with what it leads to."""
 
     path: str
@@ -59,7 +58,7 @@ def entries(source: Source) -> list[Entry]:
     try:
         with os.scandir(source.directory) as listing:
             wanted = _one(listing, os.path.basename(source.path)) if source.single else _all(listing)
-            return [entry for item in wanted if (entry := _entry(source, item)) is not None]
+            return [entry for item in wanted if (entry := _entry(item)) is not None]
     except OSError as fault:
         missing = isinstance(fault, FileNotFoundError)
         raise Unavailable("does not exist" if missing else f"cannot be listed: {fault.strerror}") from fault
@@ -73,9 +72,9 @@ def _one(listing: Iterator[os.DirEntry[str]], name: str) -> Iterator[os.DirEntry
     return (item for item in listing if item.name == name)
 
 
-def _entry(source: Source, item: os.DirEntry[str]) -> Entry | None:
+def _entry(item: os.DirEntry[str]) -> Entry | None:
     """The entry, or None where it went away between the listing and the question."""
-    path = os.path.join(source.directory, item.name)
+    path = item.path
     link = item.is_symlink()
     try:
         return Entry(path, item.stat(), link)

@@ -19,7 +19,8 @@ from xserve.core.problems import Problem, Severity
 from xserve.files.examine import Accepted, Judge, Name, Names, content_hash, examine, find, unreadable
 from xserve.files.journal import Journal
 from xserve.files.keeping import Keeper
-from xserve.files.precedence import Claim, Contender, Loss, Mask, Ownership, assign, effective
+from xserve.files.precedence import Contender, Group, Mask, Ownership, assign, by_group, effective, taken
+from xserve.files.preview import Preview, preview
 from xserve.files.reader import Unreadable, is_null, read, reason_of, signature_of
 from xserve.files.record import Record
 from xserve.files.removal import Waits, due, is_mass, note_absent, patience
@@ -63,7 +64,8 @@ class Store:
     """Seconds for which the removal of most of a directory's definitions is held: one resync."""
     _records: dict[Source, dict[str, Record]] = field(init=False)
     _masks: dict[Source, frozenset[Mask]] = field(init=False)
-    _owners: dict[Claim, str] = field(init=False)
+    _owners: dict[Group, dict[Name, str]] = field(init=False)
+    _groups: dict[Group, Ownership] = field(default_factory=dict, init=False)
     _keeper: Keeper = field(init=False)
     _notes: tuple[Problem, ...] = field(init=False)
     _conditions: tuple[Problem, ...] = ()
@@ -95,6 +97,12 @@ class Store:
             self._last = replace(self._last, changed=False)
         self._last = replace(self._last, again_in=self._again_in(walk))
         return self._last
+
+    def preview(self, contents: Mapping[str, bytes]) -> Preview:
+        """What a look would find if these contents stood at these paths. Changes nothing."""
+        files = (self._last or self.look()).files
+        masks = [mask for group in self._masks.values() for mask in group]
+        return preview(self.sources, files, contents, (self.judge, self.names), self._owners, masks)
 
     def _pass(self, source: Source, walk: _Walk) -> None:
         """Bring the records of one source up to date."""
@@ -155,36 +163,37 @@ class Store:
 
     def _describe(self, last: Look | None) -> Look:
         """What is in force now, kept in the journal."""
-        ownership = self._assign()
+        self._assign()
         records = {path: record for group in self._records.values() for path, record in group.items()}
         standing = {path: document for path, record in records.items() if (document := record.standing())}
         masks = (mask for group in self._masks.values() for mask in group)
-        owners = {claim: standing[document.path] for claim, document in ownership.owners.items()}
-        names = effective(owners, masks)
-        problems = [problem for record in records.values() for problem in record.problems]
-        problems += (_taken(loss) for loss in ownership.losses)
-        problems += (*self._conditions, *self._notes, *self._save(records, ownership))
-        problems.sort()
-        changed = last is None or (last.files, last.names, last.problems) != (standing, names, tuple(problems))
-        return Look(MappingProxyType(standing), MappingProxyType(names), tuple(problems), changed, None)
+        counting = effective(self._groups, masks)
+        names = {key: standing[document.path] for key, document in counting.items()}
+        problems = tuple(sorted(self._problems(records)))
+        changed = last is None or (last.files, last.names, last.problems) != (standing, names, problems)
+        return Look(MappingProxyType(standing), MappingProxyType(names), problems, changed, None)
 
-    def _assign(self) -> Ownership:
-        groups = self._records.values()
-        contenders = [
-            Contender(record.newest, record.force)
-            for records in groups
-            for record in records.values()
-            if record.newest is not None
-        ]
-        ownership = assign(contenders, self._owners)
-        self._owners = {claim: document.path for claim, document in ownership.owners.items()}
-        for records in groups:
-            for path, record in records.items():
-                record.force = ownership.in_force.get(path)
-        return ownership
+    def _assign(self) -> None:
+        """Decide who owns which name, and so what is in force of each file."""
+        known = [record for records in self._records.values() for record in records.values()]
+        contenders = by_group(Contender(record.newest, record.force) for record in known if record.newest)
+        self._groups = {group: assign(rivals, self._owners.get(group, {})) for group, rivals in contenders.items()}
+        self._owners = {
+            group: {name: document.path for name, document in ownership.owners.items()}
+            for group, ownership in self._groups.items()
+        }
+        for record in known:
+            group = self._groups.get((record.source.layer, record.source.kind))
+            record.force = group.in_force.get(record.path) if group else None
 
-    def _save(self, records: Mapping[str, Record], ownership: Ownership) -> Iterator[Problem]:
-        fault = self._keeper.save(records, ownership)
+    def _problems(self, records: Mapping[str, Record]) -> Iterator[Problem]:
+        for record in records.values():
+            yield from record.problems
+        for ownership in self._groups.values():
+            yield from (taken(loss, find(loss.loser, loss.name)) for loss in ownership.losses)
+        yield from self._conditions
+        yield from self._notes
+        fault = self._keeper.save(records, self._groups.values())
         if fault and self.journal:
             yield Problem(self.journal.path, 0, 0, "", fault)
 
@@ -220,11 +229,3 @@ def _is_mask(entry: Entry) -> bool:
 
 def _mask(source: Source, entry: Entry) -> Mask:
     return Mask(source.layer, source.kind, os.path.basename(entry.path))
-
-
-def _taken(loss: Loss) -> Problem:
-    """The problem of a file that declares what another file has."""
-    name = " ".join(loss.name)
-    line, column = find(loss.loser, loss.name)
-    message = f"{name} is already declared by {loss.winner}, which keeps it; rename one of the two or remove it"
-    return Problem(loss.loser.path, line, column, ".".join(map(str, loss.loser.names[loss.name])), message)

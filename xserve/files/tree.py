@@ -36,7 +36,7 @@ class Node:
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Member:
     """One key of a mapping, with the key's own place."""
 

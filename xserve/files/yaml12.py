@@ -128,7 +128,8 @@ class _Composer:
             self._take_key(event, place)
             return
         node = Node(place, _scalar_value(event, place))
-        self._remember(event.anchor, _Anchored(node, 1, 0))
+        if event.anchor:
+            self.anchors[event.anchor] = _Anchored(node, 1, 0)
         self._spend(place, 1, 0)
         self._grow(1, 0)
         self._add(node)
@@ -151,7 +152,8 @@ class _Composer:
         for source in done.merged or ():
             for key, member in source.value.items():
                 done.node.value.setdefault(key, member)
-        self._remember(done.anchor, _Anchored(done.node, done.size, done.height))
+        if done.anchor:
+            self.anchors[done.anchor] = _Anchored(done.node, done.size, done.height)
         self._grow(done.size, done.height)
         self._add(done.node)
 
@@ -184,16 +186,13 @@ class _Composer:
             top.size += size
             top.height = max(top.height, height + 1)
 
-    def _remember(self, anchor: str | None, anchored: _Anchored) -> None:
-        if anchor:
-            self.anchors[anchor] = anchored
-
     def _expects_key(self) -> bool:
         return bool(self.stack) and isinstance(self.stack[-1].node.value, dict) and self.stack[-1].key is None
 
     def _take_key(self, event: Any, place: Place) -> None:
         value = _scalar_value(event, place)
-        self._remember(event.anchor, _Anchored(Node(place, value), 1, 0))
+        if event.anchor:
+            self.anchors[event.anchor] = _Anchored(Node(place, value), 1, 0)
         if event.implicit[0] and value == _MERGE:
             top = self.stack[-1]
             top.key, top.key_place, top.merging = _MERGE, place, True

@@ -8,6 +8,7 @@ when the next one starts, before it launches anything.
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from xserve.runtime.settings import RuntimeSettings
 from xserve.runtime.sweep import Swept, run_id, sweep
 
 _LAST_WAIT = 5.0  # seconds for trees to go after SIGKILL
+
+_log = logging.getLogger(__name__)
 
 
 class LocalRuntime:
@@ -88,6 +91,8 @@ class LocalRuntime:
             replica.stop(now=now)
         if self._tasks:
             await asyncio.wait(set(self._tasks.values()), timeout=deadline)
+        if now and self._tasks:
+            _log.error("killed, but not gone: %s", ", ".join(sorted(self._tasks)))
 
     def _prune(self) -> None:
         """Remove the directories of all but the newest dead instances."""

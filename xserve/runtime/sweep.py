@@ -20,8 +20,6 @@ from pathlib import Path
 from xserve.runtime.records import read_json
 from xserve.runtime.tree import MARK, boot_id, carries, descendants, marked, start_time
 
-_ROUNDS = 100  # looks at /proc before a tree that forks faster than we kill is called stuck
-
 
 @dataclass(frozen=True, slots=True)
 class Swept:
@@ -46,14 +44,10 @@ def sweep(prefix: str, directories: Iterator[Path] | tuple[Path, ...], deadline:
     until = time.monotonic() + deadline
     recorded = dict(found for directory in directories for found in _recorded(directory))
     killed: set[int] = set()
-    for _ in range(_ROUNDS):
-        doomed = _doomed(prefix, recorded)
-        if not doomed:
-            return Swept(tuple(sorted(killed)), ())
+    stuck: set[int] = set()
+    while not stuck and (doomed := _doomed(prefix, recorded)):
         killed |= doomed.keys()
-        if not _kill(doomed, until):
-            break
-    stuck = set(marked(prefix)) & killed
+        stuck = _kill(doomed, until)
     return Swept(tuple(sorted(killed - stuck)), tuple(sorted(stuck)))
 
 
@@ -94,8 +88,8 @@ def _hold(doomed: dict[int, int], pid: int, wanted: bytes, recorded: dict[int, i
         os.close(pidfd)
 
 
-def _kill(doomed: dict[int, int], until: float) -> bool:
-    """SIGKILL them all and wait for their ends. Returns whether all are gone in time."""
+def _kill(doomed: dict[int, int], until: float) -> set[int]:
+    """SIGKILL them all and wait for their ends; returns the pids of those that were not gone in time."""
     poll = select.poll()
     for pidfd in doomed.values():
         _send(pidfd)
@@ -107,7 +101,7 @@ def _kill(doomed: dict[int, int], until: float) -> bool:
             waiting.discard(pidfd)
     for pidfd in doomed.values():
         os.close(pidfd)
-    return not waiting
+    return {pid for pid, pidfd in doomed.items() if pidfd in waiting}
 
 
 def _send(pidfd: int) -> None:

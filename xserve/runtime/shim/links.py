@@ -12,6 +12,8 @@ import os
 import socket
 from collections.abc import Iterator, Mapping
 
+from xserve.runtime.records import forget
+
 _MAX_LINE = 64 * 1024  # bytes; no honest request comes near
 
 
@@ -50,7 +52,8 @@ class Link:
 
 
 def listen(path: str) -> socket.socket:
-    """A control socket that only its owner may connect to. Raises OSError."""
+    """A control socket that only its owner may connect to, in place of one left behind. Raises OSError."""
+    forget(path)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     os.chmod(path, 0o600)

@@ -16,7 +16,6 @@ adopts it through the control socket, or none has come in time.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import math
 import os
 import selectors
@@ -24,20 +23,19 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from xserve.runtime.records import explain, forget, write_json
-from xserve.runtime.shim.engine import become_subreaper, oom_kills, spawn
+from xserve.runtime.shim.engine import oom_kills, spawn
 from xserve.runtime.shim.links import HangupError, Link, listen
 from xserve.runtime.shim.logfile import RotatingLog
+from xserve.runtime.shim.output import Output
+from xserve.runtime.shim.reaper import Reaper
 from xserve.runtime.shim.spec import Spec, read_spec
-from xserve.runtime.tree import boot_id, descendants, start_time
+from xserve.runtime.tree import boot_id, start_time
 
-_CHUNK = 64 * 1024  # bytes of log per turn of the loop
-_PIPE = 1024 * 1024  # bytes that the engine may be ahead of the log; the kernel's limit for users
-_F_SETPIPE_SZ = 1031
 _ORPHAN_GRACE = 1.0  # seconds at most: with the daemon gone there is no client left to serve to the end
-_LOOK_AGAIN = 0.01  # seconds between two looks at a tree that is being killed
 
 
 def main(path: str) -> None:
@@ -53,10 +51,10 @@ class Supervisor:
         self.umask = os.umask(0o077)
         self.selector = selectors.DefaultSelector()
         self.log = RotatingLog(spec.log, spec.log_max_bytes, spec.log_keep)
+        self.output = Output(self.log)
+        self.reaper = Reaper()
         self.owner: Link | None = None  # the daemon
         self.engine: subprocess.Popen[bytes] | None = None
-        self.output = -1  # read end of the engine's stdout and stderr
-        self.wakeup = -1  # read end of the pipe that signals are written to
         self.stop_asked = False
         self.killed = False  # by us
         self.grace = math.inf  # the shortest that was asked for, seconds
@@ -74,20 +72,20 @@ class Supervisor:
             self._wait()
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             self.reason = "not started" if self.engine is None else "lost"
-            self.sentence = self.sentence or explain(error)
+            self.sentence = self.sentence or f"cannot supervise from {self.spec.directory}: {explain(error)}"
         finally:
-            self._kill_tree()
+            self._note_dead(self.reaper.extinguish())
         self._end()
 
     # Beginning
 
     def _begin(self) -> None:
-        become_subreaper()
-        self._catch_signals()
+        self._watch(self.reaper.wakeup, self._on_signal)
         self._watch_link(Link(socket.socket(fileno=0), trusted=True))
         write_json(self.spec.record("intent.json"), self._intent())
+        forget(self.spec.socket)  # one that no process listens on would keep the engine from binding
         listener = listen(self.spec.control)
-        self.selector.register(listener, selectors.EVENT_READ, lambda: self._on_caller(listener))
+        self._watch(listener, lambda: self._on_caller(listener))
         self._spawn()
         write_json(self.spec.record("fact.json"), self._fact())
         self._tell({"event": "spawned", **self._fact()})
@@ -113,28 +111,18 @@ class Supervisor:
     def _engine_pid(self) -> int:
         return 0 if self.engine is None else self.engine.pid
 
-    def _catch_signals(self) -> None:
-        self.wakeup, write = os.pipe()
-        os.set_blocking(self.wakeup, False)
-        os.set_blocking(write, False)
-        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda *_: None)
-        self.selector.register(self.wakeup, selectors.EVENT_READ, self._on_signal)
-
     def _spawn(self) -> None:
-        self.output, write = os.pipe()
-        with contextlib.suppress(OSError):  # the user's share of pipe memory is used up; the default size does
-            fcntl.fcntl(write, _F_SETPIPE_SZ, _PIPE)
-        os.set_blocking(self.output, False)
         try:
-            self.engine = spawn(self.spec, write, self.umask)
+            self.engine = spawn(self.spec, self.output.write_end, self.umask)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             self.sentence = f"cannot start {self.spec.argv[0]}: {explain(error)}"
             raise
         finally:
-            os.close(write)
-        self.selector.register(self.output, selectors.EVENT_READ, self._on_output)
+            self.output.given_away()
+        self._watch(self.output.read_end, self._on_output)
+
+    def _watch(self, source: int | socket.socket, handler: Callable[[], None]) -> None:
+        self.selector.register(source, selectors.EVENT_READ, handler)
 
     # Waiting
 
@@ -170,8 +158,7 @@ class Supervisor:
         if not self.killed:
             self.sentence = sentence
         self.killed = True
-        for pid in descendants(os.getpid()):
-            _send(pid, signal.SIGKILL)
+        self.reaper.kill()
 
     def _signal_group(self, number: int) -> None:
         # A number of 0 would be our own group. A child that is not reaped keeps its number.
@@ -182,21 +169,20 @@ class Supervisor:
     # What happens
 
     def _on_signal(self) -> None:
-        numbers = os.read(self.wakeup, 512)
+        numbers = self.reaper.heard()
         if signal.SIGTERM in numbers or signal.SIGINT in numbers:
             self.stop("shim was told to leave", self.spec.grace)
-        self._reap()
+        self._note_dead(self.reaper.bury())
 
-    def _on_output(self) -> bool:
-        """Move a piece of output to the log. Returns whether there may be more at once."""
-        try:
-            data = os.read(self.output, _CHUNK)
-        except BlockingIOError:
-            return False
-        if not data:
-            self.selector.unregister(self.output)
-        self.log.write(data)
-        return bool(data)
+    def _note_dead(self, dead: Iterable[tuple[int, int]]) -> None:
+        with contextlib.suppress(ChildProcessError):  # none left
+            for pid, code in dead:
+                if self.engine is not None and pid == self.engine.pid:
+                    self.engine.returncode = code
+
+    def _on_output(self) -> None:
+        if not self.output.move():
+            self.selector.unregister(self.output.read_end)
 
     def _on_caller(self, listener: socket.socket) -> None:
         try:
@@ -208,7 +194,7 @@ class Supervisor:
     def _watch_link(self, link: Link) -> None:
         if link.trusted:
             self.owner = link
-        self.selector.register(link.peer, selectors.EVENT_READ, lambda: self._on_link(link))
+        self._watch(link.peer, lambda: self._on_link(link))
 
     def _on_link(self, link: Link) -> None:
         try:
@@ -259,39 +245,14 @@ class Supervisor:
 
     # Ending
 
-    def _reap(self) -> bool:
-        """Bury the dead. Returns whether any child is left."""
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return False
-            if pid == 0:
-                return True
-            if self.engine is not None and pid == self.engine.pid:
-                self.engine.returncode = os.waitstatus_to_exitcode(status)
-
-    def _kill_tree(self) -> None:
-        """Kill until the kernel says that no child is left: whatever lost its parent has become one."""
-        while self._reap():
-            for pid in descendants(os.getpid()):
-                _send(pid, signal.SIGKILL)
-            time.sleep(_LOOK_AGAIN)
-
     def _end(self) -> None:
-        self._drain()
+        self.output.drain()
         record = self._exit_record()
         with contextlib.suppress(OSError):  # a full disk: the daemon is told all the same
             write_json(self.spec.record("exit.json"), record)
         for path in (self.spec.socket, self.spec.control):
             forget(path)
         self._tell({"event": "exited", **record})
-
-    def _drain(self) -> None:
-        """What the engine wrote last."""
-        while self.output in self.selector.get_map() and self._on_output():
-            pass
-        self.log.close()
 
     def _exit_record(self) -> dict[str, object]:
         code = None if self.engine is None else self.engine.returncode
@@ -310,8 +271,3 @@ class Supervisor:
     def _tell(self, message: dict[str, object]) -> None:
         if self.owner is not None:
             self.owner.send(message)
-
-
-def _send(pid: int, number: int) -> None:
-    with contextlib.suppress(OSError):
-        os.kill(pid, number)

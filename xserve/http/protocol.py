@@ -45,6 +45,48 @@ class ConnectionLimits:
     stalled_seconds: float = 60.0  # our write buffer stays full
 
 
+class JoinedWriter:
+    """What a response is written to: its head waits for the first of its body, at most until the loop turns.
+
+    uvloop writes at once, so that head and body would cost a system call each, and that is a fifth of what
+    a request costs here.
+    """
+
+    __slots__ = ("_begun", "_held", "_loop", "_transport")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport) -> None:
+        self._loop = loop
+        self._transport = transport
+        self._held = b""
+        self._begun = False
+
+    def write(self, data: bytes) -> None:
+        """Write, or hold back if it is the first."""
+        if self._held:
+            held, self._held = self._held, b""
+            self._transport.write(held + data)
+        elif self._begun:
+            self._transport.write(data)
+        else:
+            self._begun = True
+            self._held = data
+            self._loop.call_soon(self._flush)
+
+    def close(self) -> None:
+        """Close when all has been written."""
+        self._flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Whether the client's connection is closing."""
+        return self._transport.is_closing()
+
+    def _flush(self) -> None:
+        held, self._held = self._held, b""
+        if held and not self._transport.is_closing():
+            self._transport.write(held)
+
+
 class GuardedProtocol(HttpToolsProtocol):
     """One client's connection."""
 
@@ -103,6 +145,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
+        cycle.transport = JoinedWriter(self.loop, self.transport)  # type: ignore[assignment]
         super()._start_asgi_task(cycle, app)
 
     # httptools' callbacks

@@ -144,9 +144,10 @@ class Connection(asyncio.Protocol):
         reply = self._reply = Reply(self)
         self._head_bytes = 0
         self.touched = False
-        self._transport.write(head)
-        if body:
-            self._transport.write(body)
+        if len(body) < HIGH_WATER:
+            self._transport.write(head + body)  # one system call
+        else:
+            self._transport.writelines((head, body))
         try:
             await reply._begin()
         except BaseException:

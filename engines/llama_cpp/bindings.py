@@ -24,8 +24,11 @@ from xserve_engine.wire import serve as listen
 UNSUPPORTED = ("mmproj", "lora", "chat_template_kwargs")
 # What a request may say beside its messages or prompt; other members have no counterpart in the bindings.
 SAMPLING = frozenset(
-    ("temperature", "top_p", "top_k", "min_p", "typical_p", "frequency_penalty", "presence_penalty")
-    + ("repeat_penalty", "seed", "stop", "max_tokens", "logit_bias")
+    (
+        *("temperature", "top_p", "top_k", "min_p", "typical_p"),
+        *("frequency_penalty", "presence_penalty", "repeat_penalty"),
+        *("seed", "stop", "max_tokens", "logit_bias"),
+    )
 )
 CHAT = SAMPLING | {"messages", "tools", "tool_choice", "response_format"}
 TEXT = SAMPLING | {"prompt", "suffix", "echo"}
@@ -112,12 +115,17 @@ class Api:
         self.settings = settings
         self.model = model
         self.thread = thread
+        self.waiting = 0  # requests under way, those that wait for the thread included
 
     async def handle(self, request: Request, reply: Reply) -> None:
         """Answer one request."""
         match request.path, self.settings.model_type:
             case "/health", _:
                 await reply.json({"status": "ok"})
+            case "/metrics", _:
+                gauge = "llamacpp:requests_processing"
+                text = f"# TYPE {gauge} gauge\n{gauge} {self.waiting}\n"
+                await reply.send(text.encode(), "text/plain; version=0.0.4")
             case "/v1/embeddings", "embedding":
                 await self.embed(request.json(), reply)
             case "/v1/chat/completions", "LLM":
@@ -178,9 +186,11 @@ class Api:
 
         done = loop.run_in_executor(self.thread, run)
         done.add_done_callback(lambda _: pieces.put_nowait(None))
+        self.waiting += 1
         try:
             while (piece := await pieces.get()) is not None:
                 yield piece
             await done
         finally:
             departed.set()
+            self.waiting -= 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 from typing import Any
 
@@ -21,14 +22,25 @@ from xserve_engine.wire import clear
 
 def serve(settings: Settings) -> None:
     """Load the model, serve it on its socket, and stay until a signal ends the process."""
-    if settings.model_type == "rerank":
-        inner = inner_socket(settings.socket)
-        server = load(settings, inner)
-        asyncio.run(front(settings.socket, inner, settings.probable))
-    server = load(settings, settings.socket)
+    behind = settings.model_type == "rerank"
+    socket = inner_socket(settings.socket) if behind else settings.socket
+    server = load(settings, socket)
     print(f"Serving {settings.uid} on {server.listening_address}.", flush=True)
+    if behind:
+        asyncio.run(_front(settings, socket))
     while True:
         signal.pause()
+
+
+async def _front(settings: Settings, inner: str) -> None:
+    """Serve rankings until SIGTERM, which takes the inner socket's file along."""
+
+    def leave() -> None:
+        clear(inner)
+        os._exit(0)  # the library's threads would hold up a tidy exit
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, leave)
+    await front(settings.socket, inner, settings.probable)
 
 
 def load(settings: Settings, socket: str) -> Any:

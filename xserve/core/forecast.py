@@ -12,7 +12,7 @@ from xserve.core.ports import Placer
 from xserve.core.reconcile import Policy, reconcile
 
 # A change takes start, drain, stop: a few passes. More means that the decisions do not converge.
-_MOST_PASSES = 50
+_PASSES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,9 @@ def forecast(desired: Desired, observed: Observed, now: float, place: Placer, po
     """Reconcile again and again under a perfect runtime until nothing is left to do."""
     actions: list[Action] = []
     explanations: dict[str, Explanation] = {}
-    for _ in range(_MOST_PASSES):
+    # Few replicas load at once: in the longest queue each takes a pass of its own.
+    replicas = sum(each.replicas for each in desired.deployments.values())
+    for _ in range(_PASSES + replicas + len(observed.instances)):
         plan = reconcile(desired, observed, now, place, policy)
         explanations = dict(plan.explanations)
         if not plan.actions and not _coming(observed):

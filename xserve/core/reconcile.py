@@ -9,10 +9,11 @@ The rules, by number; the functions below carry the numbers.
  3. For each replica that has no live instance of the wanted revision, one is started, unless
     a. its revision failed for good, or rests until its next try;
     b. as many replicas load already as may load at once;
-    c. no card fits its wish.
- 4. An instance of the wanted revision beyond the number of replicas drains.
- 5. New before old: instances of another revision serve on until as many of the wanted one are ready; then the
-    ones that are too many drain. One that is not ready itself stops at once.
+    c. no card fits its wish;
+    d. its last instance failed and has not left yet: how long to rest is known when it has.
+ 4. Spare are the instances of another revision, and those of the wanted one beyond the number of replicas. A spare
+    one that is not ready stops at once.
+ 5. New before old: spare instances serve on until as many wanted ones are ready; then those that are too many drain.
  6. A draining instance stops when its last request ended, or at its deadline.
  7. An instance that loads for too long stops and counts as failed; an unhealthy one stops without grace.
 """
@@ -64,19 +65,18 @@ def reconcile(desired: Desired, observed: Observed, now: float, place: Placer, p
     """What to do now. Does nothing itself; the same input gives the same plan."""
     starting = sum(1 for each in observed.instances.values() if each.state in COMING)
     draft = _Draft(desired, observed, now, place, policy, starting, observed.taken())
-    for uid in observed.uids():
+    for uid in sorted(observed.uids()):
         if uid not in desired.deployments and not _kept(desired.waiting.get(uid)):
             _retire(draft, uid)
-    for uid, waiting in desired.waiting.items():
+    for uid, waiting in sorted(desired.waiting.items()):
         draft.explain(uid, waiting.reason, waiting.sentence)
         if waiting.exposure is not None and uid not in observed.exposures:
             _publish(draft, uid, waiting.exposure, waiting.order.path)
-    for deployment in desired.deployments.values():
-        _publish(draft, deployment.uid, deployment.exposure, deployment.order.path)
+    for uid, deployment in sorted(desired.deployments.items()):
+        _publish(draft, uid, deployment.exposure, deployment.order.path)
         _fill(draft, deployment)
-        _trim(draft, deployment)
-        _replace_old(draft, deployment)
-    for instance in observed.instances.values():
+        _release_spare(draft, deployment)
+    for _, instance in sorted(observed.instances.items()):
         _watch(draft, instance)
     wake_at = min(draft.wakes, default=None)
     return Plan(tuple(draft.actions), draft.explanations, wake_at)
@@ -113,17 +113,25 @@ def _publish(draft: _Draft, uid: str, exposure: Exposure, path: str) -> None:
     draft.actions.append(Publish(uid, exposure, reason))
 
 
-def _current(draft: _Draft, deployment: Deployment) -> list[Instance]:
-    """Live instances of the wanted revision."""
-    mine = draft.observed.of(deployment.uid)
-    return [each for each in mine if each.revision == deployment.revision and each.state in LIVE]
+def _is_wanted(deployment: Deployment, instance: Instance) -> bool:
+    return instance.revision == deployment.revision and instance.ordinal < deployment.replicas
+
+
+def _failed(instance: Instance) -> bool:
+    """Whether it counts as failed, though its tree is still there."""
+    return instance.state is State.UNHEALTHY or (instance.state is State.STOPPING and instance.fault is not None)
 
 
 def _fill(draft: _Draft, deployment: Deployment) -> None:
     """Rule 3."""
-    present = {each.ordinal for each in _current(draft, deployment)}
-    for ordinal in range(deployment.replicas):
-        if ordinal not in present:
+    wanted = [each for each in draft.observed.of(deployment.uid) if _is_wanted(deployment, each)]
+    present = {each.ordinal for each in wanted if each.state in LIVE}
+    failed = {each.ordinal: each for each in wanted if _failed(each)}
+    for ordinal in sorted(set(range(deployment.replicas)) - present):
+        if ordinal in failed:
+            sentence = f"replica {ordinal} failed and has not left yet: {failed[ordinal].sentence}"
+            draft.explain(deployment.uid, Reason.BACK_OFF, sentence)
+        else:
             _start(draft, deployment, ordinal)
     if deployment.replicas == 0:
         draft.explain(deployment.uid, Reason.SCALED_TO_ZERO, "replicas is 0")
@@ -183,29 +191,29 @@ def _start_reason(draft: _Draft, deployment: Deployment, ordinal: int) -> str:
     return f"replica {ordinal} of {deployment.replicas} is not running"
 
 
-def _trim(draft: _Draft, deployment: Deployment) -> None:
-    """Rule 4."""
-    for instance in _current(draft, deployment):
-        if instance.ordinal >= deployment.replicas:
-            _let_go(draft, instance, f"replicas is {deployment.replicas}")
+def _release_spare(draft: _Draft, deployment: Deployment) -> None:
+    """Rules 4 and 5. Among the spare ones, those of another revision go first, the oldest of them first."""
+    mine = draft.observed.of(deployment.uid)
+    spare = [each for each in mine if not _is_wanted(deployment, each)]
+    spare.sort(key=lambda each: each.revision == deployment.revision)
+    serving, arrived = ready(spare), len(ready(mine)) - len(ready(spare))
+    missing = max(0, deployment.replicas - arrived)
+    for instance in spare:
+        if instance.state in COMING or instance in serving[: max(0, len(serving) - missing)]:
+            _let_go(draft, instance, _spare_reason(deployment, instance, arrived))
+    if missing and any(each.revision != deployment.revision for each in serving):
+        _explain_update(draft, deployment)
 
 
-def _replace_old(draft: _Draft, deployment: Deployment) -> None:
-    """Rule 5."""
-    current = _current(draft, deployment)
-    old = [each for each in draft.observed.of(deployment.uid) if each.revision != deployment.revision]
-    for instance in old:
-        if instance.state in COMING:
-            _let_go(draft, instance, f"revision {deployment.revision} replaces it before it was ready")
-    serving = ready(old)
-    needed = max(0, deployment.replicas - len(ready(current)))
-    for instance in serving[: len(serving) - needed] if needed else serving:
-        _let_go(draft, instance, f"revision {deployment.revision} is ready in its place")
-    if len(ready(current)) < deployment.replicas and serving:
-        _explain_update(draft, deployment, current)
+def _spare_reason(deployment: Deployment, instance: Instance, arrived: int) -> str:
+    if instance.revision == deployment.revision or not deployment.replicas:
+        return f"replicas is {deployment.replicas}"
+    if instance.state in COMING:
+        return f"revision {deployment.revision} replaces it before it was ready"
+    return f"revision {deployment.revision} is ready in its place" if arrived else f"replicas is {deployment.replicas}"
 
 
-def _explain_update(draft: _Draft, deployment: Deployment, current: list[Instance]) -> None:
+def _explain_update(draft: _Draft, deployment: Deployment) -> None:
     found = draft.explanations.get(deployment.uid)
     if found is not None:
         better = f"{found.sentence}; the previous revision serves on"
@@ -220,7 +228,7 @@ def _watch(draft: _Draft, instance: Instance) -> None:
     draft.actions.extend(_due(draft, instance))
     if instance.state in COMING:
         deployment = draft.desired.deployments.get(instance.uid)
-        if deployment is not None and deployment.revision == instance.revision:
+        if deployment is not None and _is_wanted(deployment, instance):
             reason = Reason.LOADING if instance.state is State.STARTING else Reason.PROBING
             word = "loads its weights" if reason is Reason.LOADING else "is asked a first question"
             draft.explain(instance.uid, reason, f"replica {instance.ordinal} {word}")

@@ -31,6 +31,7 @@ from xserve.daemon.loop import Loop, Parts
 from xserve.daemon.trials import Trials
 from xserve.daemon.waiting import wait_for
 from xserve.daemon.world import World
+from xserve.files.layers import Layers
 from xserve.runtime.logs import follow, tail
 
 _STUCK_SECONDS = 5.0  # the loop's heartbeat may be late by so much before /livez says so
@@ -81,7 +82,7 @@ class DaemonControl:
             version=__version__,
             pid=os.getpid(),
             uptime=round(self._parts.clock() - self._started, 3),
-            config=self._world.layers.describe(),
+            config=_places(self._world.layers),
             watching=self._around.watching(),
             settled=quiet and not has_errors(problems),
             registrations=len(self._world.sight.registrations),
@@ -227,6 +228,17 @@ class DaemonControl:
         if instance not in known:
             raise Refused(Kind.UNKNOWN, f"{uid!r} has no instance {instance!r}; the latest are {', '.join(known)}")
         return instance
+
+
+def _places(layers: Layers) -> dict[str, str]:
+    definitions, deploy = layers.drop_here()
+    return {
+        "definitions": definitions,
+        "deploy": deploy,
+        "settings": str(layers.settings),
+        "state": str(layers.state),
+        "runtime": str(layers.run),
+    }
 
 
 def _notes(problems: Sequence[Problem]) -> list[str]:

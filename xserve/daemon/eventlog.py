@@ -11,6 +11,7 @@ from typing import Any
 
 from xserve.core.views import EventView
 
+Row = dict[str, Any]
 _KEPT = 2000  # events
 _log = logging.getLogger("xserve.events")
 
@@ -24,11 +25,11 @@ class EventLog:
         self._news = asyncio.Event()
         self._closed = False
 
-    def add(self, kind: str, message: str, *, model: str = "", reason: str = "", **data: Any) -> None:
+    def add(self, kind: str, message: str, *, model: str = "", reason: str = "", data: Row | None = None) -> None:
         """Something happened. `kind`: action, state, files, problem, request or daemon."""
         self.last += 1
         event = EventView(
-            id=self.last, time=time.time(), kind=kind, model=model, reason=reason, message=message, data=data
+            id=self.last, time=time.time(), kind=kind, model=model, reason=reason, message=message, data=data or {}
         )
         self._events.append(event)
         level = logging.WARNING if kind == "problem" else logging.INFO

@@ -43,11 +43,15 @@ class Looker:
         A look that runs already may have passed over what the caller wrote, so a new one is made after it.
         """
         async with self._lock:
-            sight = await asyncio.to_thread(self._world.observe, reload=reload)
+            sight = await asyncio.to_thread(self._observe, reload)
             self._tell(sight)
             self._loop.see(sight.desired)
-            self._rearm()
             return sight.changed
+
+    def _observe(self, reload: bool) -> Sight:
+        """In a thread. Watches are set before the look: what changes after it is not missed."""
+        self._rearm()
+        return self._world.observe(reload=reload)
 
     async def run(self) -> None:
         """Look whenever there is reason to, for ever."""
@@ -88,7 +92,9 @@ class Looker:
         now = {str(each): each for each in sight.problems}
         for text, problem in now.items():
             if text not in self._problems:
-                self._events.add("problem", text, reason=problem.severity, path=problem.path, line=problem.line)
+                self._events.add(
+                    "problem", text, reason=problem.severity, data={"path": problem.path, "line": problem.line}
+                )
         for text in self._problems - set(now):
             self._events.add("files", f"no longer a problem: {text}")
         self._problems = set(now)

@@ -169,7 +169,7 @@ class Loop:
                 self._instances[key] = told
                 self._parts.runtime.stop(key, now=action.now)
         row = as_row(action)
-        self._parts.events.add("action", f"{row['action']}: {action.reason}", model=action.uid, **row)
+        self._parts.events.add("action", f"{row['action']}: {action.reason}", model=action.uid, data=row)
 
     def _start(self, action: Start) -> None:
         deployment = self.desired.deployments[action.uid]
@@ -192,7 +192,7 @@ class Loop:
         record = after_exit(before, instance, event.exit, now, self._parts.restart, never)
         if record is before:
             sentence = f"replica {instance.ordinal} has left"
-            self._parts.events.add("state", sentence, model=instance.uid, instance=instance.id)
+            self._parts.events.add("state", sentence, model=instance.uid, data={"instance": instance.id})
             return
         assert record is not None
         self._records[key] = record
@@ -203,8 +203,7 @@ class Loop:
             f"replica {instance.ordinal} failed: {said}",
             model=instance.uid,
             reason=record.reason,
-            instance=instance.id,
-            log_tail=list(event.exit.log_tail[-5:]),
+            data={"instance": instance.id, "log_tail": list(event.exit.log_tail[-5:])},
         )
 
     def _tell(self, before: Instance, after: Instance) -> None:
@@ -217,7 +216,7 @@ class Loop:
         elif after.sentence:
             words += f": {after.sentence}"
         data = {"instance": after.id, "state": str(after.state), "revision": after.revision}
-        self._parts.events.add("state", words, model=after.uid, **data)
+        self._parts.events.add("state", words, model=after.uid, data=data)
 
     def _forget_stale_records(self) -> None:
         """A failure is remembered for as long as its revision is wanted."""

@@ -24,6 +24,7 @@ from xserve.core.events import Drained, Event
 from xserve.core.reconcile import Policy
 from xserve.core.settings import Settings
 from xserve.daemon.control import DaemonControl, Surroundings
+from xserve.daemon.discovery import bundled
 from xserve.daemon.eventlog import EventLog
 from xserve.daemon.logs import set_up_logging
 from xserve.daemon.look import Looker
@@ -88,8 +89,8 @@ class Daemon:
         """Serve until a signal comes, then leave in order."""
         self.beat = asyncio.get_running_loop().time()
         swept = await asyncio.to_thread(self.runtime.sweep)
-        if swept:
-            self.events.add("daemon", f"ended what an earlier daemon left: {swept}")
+        if swept.killed:
+            self.events.add("daemon", f"ended {len(swept.killed)} processes that an earlier daemon left")
         tasks = [asyncio.create_task(self._beat(), name="heartbeat")]
         for listener in self.listeners:
             await listener.start()
@@ -157,7 +158,7 @@ class Daemon:
 
     def _rearm(self) -> None:
         if self.watch is not None:
-            self.watch.arm(self.layers.watched())
+            self.watch.arm([*self.layers.watched(), str(bundled("models.d"))])
 
     def _watching(self) -> str:
         return self.watch.state if self.watch is not None else f"not watching; a look every {self.settings.resync:g} s"

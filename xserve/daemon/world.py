@@ -77,6 +77,7 @@ class World:
         sources = layers.sources(builtin=bundled("models.d"))
         self._store = Store(sources, judge, declared_names, journal, __version__, settle=settle, hold=hold)
         self._look: Look | None = None
+        self._file_problems: tuple[Problem, ...] = ()
         self.sight = Sight()
         self.engines: list[Engine] = []
         self._engine_problems: list[Problem] = []
@@ -92,7 +93,7 @@ class World:
             self.find_engines()
         look = self._store.look(reload=reload)
         if look.changed or self._look is None:
-            self._look = look
+            self._look, self._file_problems = look, look.problems
             self.sight = self._sight(look.names, look.problems, look.again_in)
         else:
             self.sight = self._weigh(replace(self.sight, changed=False), look.again_in)
@@ -102,7 +103,8 @@ class World:
         """The sight as it would be if the candidates stood in their places. Changes nothing."""
         contents = {candidate.path: candidate.text.encode() for candidate in candidates}
         found = self._store.preview(contents)
-        return self._sight(found.names, found.problems, None)
+        others = [each for each in self._file_problems if each.path not in contents]
+        return self._sight(found.names, (*others, *found.problems), None)
 
     def resolve_one(self, order: Order) -> Deployment | Waiting:
         """What would become of one more deploy entry."""

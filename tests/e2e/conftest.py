@@ -1,0 +1,37 @@
+"""A real daemon on a real config directory, as a user would run it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from .daemon import ServedDaemon
+
+Serve = Callable[..., ServedDaemon]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """An empty config directory."""
+    directory = tmp_path / "config"
+    (directory / "models.d").mkdir(parents=True)
+    return directory
+
+
+@pytest.fixture
+def serve(config: Path) -> Iterator[Serve]:
+    """Start daemons on the config directory; each is ended, and checked to have left nothing behind."""
+    started: list[ServedDaemon] = []
+
+    def start(**settings: object) -> ServedDaemon:
+        daemon = ServedDaemon(config, settings)
+        started.append(daemon)
+        daemon.wait_accepting()
+        return daemon
+
+    yield start
+    for daemon in started:
+        daemon.leave()
+        assert daemon.engine_processes() == [], "engines outlived their daemon"

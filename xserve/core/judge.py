@@ -11,7 +11,7 @@ import difflib
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -53,6 +53,7 @@ class Fault:
     message: str
     severity: Severity = Severity.ERROR
     on_key: bool = False  # the key itself is the fault, not its value
+    meant: Path = ()  # the known key that is missing, or that a misspelt one stands for
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +98,11 @@ def _judge_definition(data: Mapping[str, Any]) -> Verdict:
         new = {**data, "version": 2 if version == 1 else version}
     new.pop("model_type", None)
     model = KINDS[model_type]
-    faults = [*_unknown_keys(model, new, ()), *_shape_faults(model, new)]
-    faults = [Fault(origins.of(fault.path), fault.message, fault.severity, fault.on_key) for fault in faults]
+    unknown = list(_unknown_keys(model, new, ()))
+    misspelt = {fault.meant for fault in unknown if fault.meant}
+    # A misspelt required key is one fault, not two.
+    shape = [fault for fault in _shape_faults(model, new) if fault.meant not in misspelt]
+    faults = [replace(fault, path=origins.of(fault.path)) for fault in (*unknown, *shape)]
     if any(fault.severity is Severity.ERROR for fault in faults):
         return Verdict("model", None, tuple(_dedupe(faults)))
     value = model.model_validate(new).model_dump(mode="json")
@@ -134,7 +138,7 @@ def _translate(model: type[BaseModel], item: dict[str, Any]) -> Fault:
     if kind == "extra_forbidden":
         return Fault(path, _refuse_key(model, path), on_key=True)
     if kind == "missing":
-        return Fault(path[:-1], f"the required key {path[-1]!r} is missing")
+        return Fault(path[:-1], f"the required key {path[-1]!r} is missing", meant=path)
     if kind in {"literal_error", "enum"}:
         return Fault(path, _refuse_choice(item["input"], item["ctx"]["expected"]))
     if kind == "value_error":
@@ -177,7 +181,8 @@ def _unknown_keys(model: type[BaseModel], data: Any, path: Path) -> Iterator[Fau
             continue
         near = difflib.get_close_matches(str(key), absent, n=1, cutoff=0.8)
         if near:
-            yield Fault((*path, key), f"unknown key {key!r}; did you mean {near[0]!r}?", on_key=True)
+            hint = f"unknown key {key!r}; did you mean {near[0]!r}?"
+            yield Fault((*path, key), hint, on_key=True, meant=(*path, near[0]))
         else:
             yield Fault((*path, key), f"unknown key {key!r} is kept, but nothing reads it", Severity.WARNING, True)
     for name, inner in _nested(model):

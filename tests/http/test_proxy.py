@@ -284,11 +284,14 @@ async def test_an_announced_body_that_is_too_long_is_413_at_once(gateway, start_
 # the client leaves
 
 
+@pytest.mark.parametrize("size", [1, 1_000_000])
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_client_that_leaves_before_the_first_byte_cancels_the_engine(gateway, start_engine, until, stream):
+async def test_a_client_that_leaves_before_the_first_byte_cancels_the_engine(
+    gateway, start_engine, until, stream, size
+):
     engine = await start_engine(hang)
     front = await gateway(engine)
-    _, writer = await connect(front.port, ask(stream=stream))
+    _, writer = await connect(front.port, ask(stream=stream, user="x" * size))
     await asyncio.wait_for(engine.asked.wait(), 10)
     writer.close()
     await asyncio.wait_for(engine.abandoned.wait(), 10)
@@ -314,6 +317,58 @@ async def test_a_client_that_leaves_in_mid_reply_cancels_the_engine(gateway, sta
     await asyncio.wait_for(engine.abandoned.wait(), 10)
     await until(lambda: front.busy() == 0)
     assert front.outcomes() == {"gone": 1}
+
+
+@pytest.mark.parametrize("sent", [0, 1])
+async def test_another_server_tells_of_a_departure_by_receive(gateway, start_engine, sent):
+    """Without the listener's extension, as ASGI has it: `receive()` is waited for beside the work."""
+
+    async def script(exchange):
+        await exchange.begin_stream()
+        for _ in range(sent):
+            await exchange.chunk(CHUNK)
+        await exchange.until_client_closes()
+
+    engine = await start_engine(script)
+    front = await gateway(engine)
+    body = ask(stream=True)
+    messages = []
+
+    async def receive():
+        if not messages:
+            messages.append("body")
+            return {"type": "http.request", "body": body, "more_body": False}
+        await engine.asked.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        pass
+
+    scope = {"type": "http", "method": "POST", "path": PATH, "headers": [(b"content-type", b"application/json")]}
+    await asyncio.wait_for(front.route(scope, receive, send), 10)
+    await asyncio.wait_for(engine.abandoned.wait(), 10)
+    assert front.outcomes() == {"gone": 1}
+
+
+async def test_a_cancelled_request_stays_cancelled(gateway, start_engine):
+    """The server's own cancelling, at its end, is not taken for the client's departure."""
+    engine = await start_engine(hang)
+    front = await gateway(engine)
+    messages = []
+
+    async def receive():
+        if messages:
+            await asyncio.Event().wait()
+        messages.append("body")
+        return {"type": "http.request", "body": ask(), "more_body": False}
+
+    scope = {"type": "http", "method": "POST", "path": PATH, "headers": []}
+    task = asyncio.create_task(front.route(scope, receive, None))
+    await asyncio.wait_for(engine.asked.wait(), 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.wait_for(engine.abandoned.wait(), 10)
 
 
 async def test_a_client_that_leaves_while_it_waits_for_a_connection_is_forgotten(gateway, folder, until):

@@ -7,10 +7,10 @@ import socket
 
 import pytest
 
-from xserve.http.upstream import Upstream, request_head
+from xserve.http.upstream import Upstream, request_head, request_line
 from xserve.http.wire import HIGH_WATER, MAX_HEAD, DiedError, MalformedError, Reply, UnreachableError
 
-HEAD = request_head("POST", "/x", 4, [])
+HEAD = request_head(request_line("POST", "/x"), 4, [])
 
 
 async def ok(exchange):
@@ -27,7 +27,7 @@ async def read_all(reply: Reply) -> bytes:
 async def test_request_arrives_as_written_and_the_reply_is_read_whole(start_engine):
     engine = await start_engine(ok)
     upstream = Upstream()
-    head = request_head("POST", "/v1/x", 4, [(b"x-request-id", b"7"), (b"x-evil", b"a\r\ninjected: yes")])
+    head = request_head(request_line("POST", "/v1/x"), 4, [(b"x-request-id", b"7"), (b"x-evil", b"a\r\ninjected: yes")])
     reply = await upstream.send(engine.path, head, b"body")
     assert (reply.status, reply.header(b"content-type")) == (200, b"application/json")
     assert await read_all(reply) == b'{"echo":"body"}'

@@ -15,6 +15,7 @@ A request that arrives whole in one read, as nearly all do, arms no timer at all
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -23,6 +24,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from xserve.http.departure import EXTENSION
 from xserve.http.errors import ApiError
 
 LINGER_SECONDS = 1.0
@@ -102,6 +104,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._advance = 0  # bytes of the body since the timer was armed
         self._refused = False  # whatever still comes is thrown away
         self._answering: RequestResponseCycle | None = None
+        self._on_departure: Callable[[], None] | None = None
 
     # asyncio's callbacks
 
@@ -129,9 +132,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
         self._end_stall()
-        if self._answering is not None and not self._answering.response_complete:
-            self._answering.disconnected = True  # uvicorn tells only the newest of pipelined requests
-            self._answering.message_event.set()
+        self._tell_of_departure()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -145,8 +146,23 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
+        self._on_departure = None
+        cycle.scope["extensions"] = {EXTENSION: self._watch_departure}  # type: ignore[dict-item]
         cycle.transport = JoinedWriter(self.loop, self.transport)  # type: ignore[assignment]
         super()._start_asgi_task(cycle, app)
+
+    def _watch_departure(self, callback: Callable[[], None]) -> None:
+        self._on_departure = callback
+        self.flow.resume_reading()  # uvicorn may have paused it in a large body; departures are read
+
+    def _tell_of_departure(self) -> None:
+        """uvicorn tells only the newest of pipelined requests, and only who waits in `receive()`."""
+        if self._answering is None or self._answering.response_complete:
+            return
+        self._answering.disconnected = True
+        self._answering.message_event.set()
+        if self._on_departure is not None:
+            self._on_departure()
 
     # httptools' callbacks
 
@@ -233,8 +249,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.cycle.response_started:
             self.transport.abort()
             return
-        self.cycle.disconnected = True
-        self.cycle.message_event.set()
+        self._tell_of_departure()
         self._refuse(ApiError(408, "The request's body did not arrive in time.", code="request_timeout"))
 
     def _refuse(self, error: ApiError) -> None:

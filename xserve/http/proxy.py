@@ -23,7 +23,7 @@ from xserve.http.departure import Departure
 from xserve.http.errors import ApiError, Headers, retry_after, send_error
 from xserve.http.relay import BrokenReplyError, Relay
 from xserve.http.traffic import Lease, Target, Traffic
-from xserve.http.upstream import Upstream, request_head
+from xserve.http.upstream import Upstream, request_head, request_line
 from xserve.http.wire import MalformedError, Reply, UnreachableError, UpstreamError
 
 log = logging.getLogger(__name__)
@@ -73,12 +73,13 @@ class InferenceRoute:
         self._upstream = proxy.upstream
         self._limits = proxy.limits
         self._path = path
+        self._request_line = request_line("POST", path)
         self._types = types
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             call = self._prepare(scope, await read_body(scope, receive, self._limits.body_bytes))
-            await self._counted(call, receive, send)
+            await self._counted(call, Departure(receive, scope), send)
         except ApiError as error:
             await send_error(send, error)
         except ClientGoneError:
@@ -92,7 +93,8 @@ class InferenceRoute:
         body = _fit(body, asked, target)
         request_id = scope.get("state", {}).get("request_id") or token_hex(8)
         headers.append((b"x-request-id", request_id.encode("ascii")))
-        return _Call(target, asked, request_head("POST", self._path, len(body), headers), body, request_id)
+        head = request_head(self._request_line, len(body), headers)
+        return _Call(target, asked, head, body, request_id)
 
     def _find(self, name: str) -> Target:
         target = self._traffic.resolve(name)
@@ -102,10 +104,10 @@ class InferenceRoute:
             raise _wrong_type(target, self._path, self._types)
         return target
 
-    async def _counted(self, call: _Call, receive: Receive, send: Send) -> None:
+    async def _counted(self, call: _Call, departure: Departure, send: Send) -> None:
         began = monotonic()
         try:
-            with Departure(receive) as departure:
+            with departure:
                 await self._serve(call, Relay(send, departure, call.request_id))
         except ApiError as error:
             call.outcome = _outcome(error.status)

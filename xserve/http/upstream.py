@@ -77,7 +77,8 @@ class Upstream:
 
         Raises TimeoutError besides what `send` raises.
         """
-        head = request_head(method, path, len(body), [(b"content-type", b"application/json")] if body else [])
+        headers = [(b"content-type", b"application/json")] if body else []
+        head = request_head(request_line(method, path), len(body), headers)
         async with asyncio.timeout(timeout):
             reply = await self.send(address, head, body)
             try:
@@ -170,12 +171,18 @@ class Upstream:
             self._sweep_later()
 
 
-def request_head(method: str, path: str, length: int, headers: list[tuple[bytes, bytes]]) -> bytes:
+def request_line(method: str, path: str) -> bytes:
+    """The beginning of a request's head."""
+    return f"{method} {path} HTTP/1.1\r\nhost: engine\r\n".encode("ascii")
+
+
+def request_head(line: bytes, length: int, headers: list[tuple[bytes, bytes]]) -> bytes:
     """The head of a request. Header values with line breaks are left out: they would be headers of their own."""
-    lines = [f"{method} {path} HTTP/1.1\r\nhost: engine\r\n".encode("ascii")]
-    lines += [b"%b: %b\r\n" % pair for pair in headers if b"\r" not in pair[1] and b"\n" not in pair[1]]
-    lines.append(b"content-length: %d\r\n\r\n" % length)
-    return b"".join(lines)
+    head = line
+    for name, value in headers:
+        if b"\r" not in value and b"\n" not in value:
+            head += b"%b: %b\r\n" % (name, value)
+    return head + b"content-length: %d\r\n\r\n" % length
 
 
 async def _read_all(reply: Reply, limit: int) -> bytes:

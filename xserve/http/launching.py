@@ -114,7 +114,7 @@ def entry_of(body: LaunchBody) -> dict[str, Any]:
         "type": body.model_type,
         "engine": body.model_engine,
         "format": body.model_format,
-        "size": None if body.model_size_in_billions is None else str(body.model_size_in_billions),
+        "size": _size(body.model_size_in_billions),
         "quantization": body.quantization,
         "replicas": body.replica,
         "gpus": _wanted_gpus(body),
@@ -124,6 +124,11 @@ def entry_of(body: LaunchBody) -> dict[str, Any]:
         "options": _options(body) or None,
     }
     return {key: value for key, value in wanted.items() if value is not None}
+
+
+def _size(given: int | str | None) -> str | None:
+    """As definitions write it; Xinference's client makes `0.5` of the number 0.5."""
+    return None if given is None else str(given).replace(".", "_")
 
 
 def _wanted_gpus(body: LaunchBody) -> str | int | list[int]:

@@ -317,7 +317,9 @@ async def surface(control: MemoryControl, listen: Callable[..., Awaitable[Listen
     upstream = Upstream()
     app = build_app(control, Proxy(traffic, upstream), engine_metrics={"llama_cpp": "/metrics"})
     listener = await listen(app)
-    async with httpx2.AsyncClient(base_url=f"http://{listener.address}", timeout=60, trust_env=False) as http:
+    async with httpx2.AsyncClient(
+        base_url=f"http://{listener.address}", timeout=60, trust_env=False, verify=False
+    ) as http:
         yield Surface(control, traffic, listener, http)
     upstream.close()
 

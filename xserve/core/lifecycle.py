@@ -117,7 +117,7 @@ class Record:
 def after_exit(
     before: Record | None, instance: Instance, end: Exit, now: float, policy: Restart, never: dict[int, str]
 ) -> Record | None:
-    """The record after an instance ended; None when it left because it was told to, in good health."""
+    """The record after an instance ended; `before` itself when it left because it was told to, in good health."""
     if instance.state is State.STOPPING and instance.fault is None:
         return before
     good_run = instance.ready_since is not None and now - instance.ready_since >= policy.reset_after
@@ -150,6 +150,8 @@ def describe_exit(end: Exit) -> str:
         return end.sentence
     if end.signal is not None:
         return f"ended by signal {end.signal}"
+    if end.code is None:
+        return "ended, and nothing is known of how"
     return f"ended by itself with exit code {end.code}"
 
 

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 def check_options(parser: Parser) -> None:
     """What to check, and how strictly."""
     parser.add_argument(
-        "files", nargs="*", type=Path, metavar="FILE", help="File of any name. Without it: the whole config directory."
+        "files",
+        nargs="*",
+        type=Path,
+        metavar="FILE",
+        help="File of any name; -: stdin. Without it: the whole config directory.",
     )
     add_config_dir(parser)
     parser.add_argument(

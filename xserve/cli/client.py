@@ -133,6 +133,7 @@ class Client:
             try:
                 connection.connect()
             except OSError:
+                connection.close()
                 continue
             return connection
         raise NoDaemonError(f"no daemon answers; tried {self._target.tried}. Start one with: xserve serve")

@@ -23,10 +23,11 @@ def run_engines(args: Arguments) -> int:
     if args.model_type and not args.model:
         raise CommandError("--model-type needs a MODEL.", Exit.USAGE)
     view = Client(locate(args)).get("/xserve/v1/engines", {"model": args.model, "type": args.model_type})
+    rows = view["verdicts"] if args.model else view["engines"]
     if args.json:
-        print_json(view)
+        print_json(rows)
     else:
-        print(render_verdicts(view) if args.model else render_engines(view))
+        print(render_verdicts(rows) if args.model else render_engines(rows))
     return Exit.DONE
 
 

@@ -22,12 +22,10 @@ _INTERVAL = 0.5
 """Seconds between two looks at the model."""
 
 _LATER = (
-    (("--replica-config", "--replica_config"), "replicas are alike; use --replica."),
     (("-lm", "--lora-modules", "--lora_modules"), "adapters; give them to the engine where it has an option for them."),
     (("-ld", "--image-lora-load-kwargs", "--image_lora_load_kwargs"), "adapters of image models."),
     (("-fd", "--image-lora-fuse-kwargs", "--image_lora_fuse_kwargs"), "adapters of image models."),
     (("-qc", "--quantization-config", "--quantization_config"), "quantisation while loading."),
-    (("--enable-thinking", "--enable_thinking"), "say it in the request."),
     (("--enable-virtual-env", "--enable_virtual_env"), "engines run in the daemon's environment."),
     (("-vp", "--virtual-env-package", "--virtual_env_package"), "engines run in the daemon's environment."),
     (("--virtual-env-find-link", "--virtual_env_find_link"), "engines run in the daemon's environment."),
@@ -52,7 +50,7 @@ def _what(parser: Parser) -> None:
     parser.add_argument(
         "-n", "--model-name", "--model_name", required=True, metavar="NAME", help="Name of the definition."
     )
-    add_type(parser, None, "told by the name")
+    add_type(parser, None, "LLM")
     parser.add_argument("-u", "--model-uid", "--model_uid", metavar="UID", help="Public name. Without it: the name.")
     parser.add_argument("-en", "--model-engine", "--model_engine", metavar="ENGINE", help="Without it: the best one.")
     parser.add_argument(

@@ -11,8 +11,10 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from xserve.cli.command import Arguments
+from xserve.files.layers import Layers
 
 DEFAULT_ENDPOINT = "http://127.0.0.1:9997"
 SYSTEM_NOTE = Path("/run/xserve/daemon.json")
@@ -24,45 +26,44 @@ class Target:
 
     addresses: tuple[str, ...]  # http://..., https://... or unix:/path; the first that answers is meant
     tried: str  # what to tell when none answers
-    named: bool  # somebody named this daemon: another one, or none, will not do
+    elsewhere: bool  # an address was named: what lies on this machine need not be what that daemon serves
 
 
 def locate(args: Arguments, environ: Mapping[str, str] = os.environ) -> Target:
     """Where to look for the daemon that a command is meant for."""
-    if getattr(args, "endpoint", None):
+    if args.endpoint:
         return _at(args.endpoint, "--endpoint")
-    if args.config_dir:
-        return _of_directory(Path(args.config_dir))
-    if environ.get("XSERVE_CONFIG_DIR"):
-        return _of_directory(Path(environ["XSERVE_CONFIG_DIR"]))
+    if args.config_dir or environ.get("XSERVE_CONFIG_DIR"):
+        return _of_directory(Layers.find(args.config_dir, environ))
     if environ.get("XSERVE_ENDPOINT"):
         return _at(environ["XSERVE_ENDPOINT"], "XSERVE_ENDPOINT")
-    return _of_this_machine(environ)
+    return _of_this_machine(Layers.find(None, environ).daemon_file)
 
 
 def _at(endpoint: str, said_by: str) -> Target:
-    address = endpoint if ":" in endpoint.partition("//")[0] else f"http://{endpoint}"
-    return Target((address.rstrip("/"),), f"{endpoint} ({said_by})", named=True)
+    spelt_out = endpoint.startswith("unix:") or "://" in endpoint
+    address = endpoint if spelt_out else f"http://{endpoint}"
+    return Target((address.rstrip("/"),), f"{endpoint} ({said_by})", elsewhere=True)
 
 
-def _of_directory(directory: Path) -> Target:
-    note = directory / "run" / "daemon.json"
-    return Target(tuple(_addresses(note)), f"the daemon of {directory} ({_state(note)})", named=True)
+def _of_directory(layers: Layers) -> Target:
+    note = layers.daemon_file
+    return Target(tuple(_addresses(note)), f"the daemon of {layers.describe()} ({_state(note)})", elsewhere=False)
 
 
-def _of_this_machine(environ: Mapping[str, str]) -> Target:
-    own = environ.get("XDG_RUNTIME_DIR")
-    notes = [*([Path(own) / "xserve" / "daemon.json"] if own else []), SYSTEM_NOTE]
-    note = next((note for note in notes if note.exists()), None)
-    found = tuple(_addresses(note)) if note else ()
-    tried = f"{note} ({_state(note)})" if note else ", ".join(map(str, notes)) + " (none is there)"
-    return Target((*found, DEFAULT_ENDPOINT), f"{tried}, {DEFAULT_ENDPOINT}", named=False)
+def _of_this_machine(own: Path) -> Target:
+    """The user's own daemon, else the system's, else whoever listens where daemons do by default."""
+    note = own if own.exists() else SYSTEM_NOTE
+    tried = f"{own}, {note}" if note != own else str(own)
+    return Target(
+        (*_addresses(note), DEFAULT_ENDPOINT), f"{tried} ({_state(note)}), {DEFAULT_ENDPOINT}", elsewhere=False
+    )
 
 
 def _addresses(note: Path) -> Iterator[str]:
     """The addresses in a daemon's note; none where there is no readable note."""
     try:
-        content = json.loads(note.read_text(encoding="utf-8"))
+        content = _read(note)
     except (OSError, ValueError):
         return
     if content.get("admin_socket"):
@@ -74,9 +75,16 @@ def _addresses(note: Path) -> Iterator[str]:
 def _state(note: Path) -> str:
     """What a sentence says about a note."""
     try:
-        content = json.loads(note.read_text(encoding="utf-8"))
+        return f"{note} names process {_read(note).get('pid')}"
     except FileNotFoundError:
         return f"{note} is not there: it is not running"
     except (OSError, ValueError) as error:
         return f"cannot read {note}: {error}"
-    return f"{note} names process {content.get('pid')}"
+
+
+def _read(note: Path) -> dict[str, Any]:
+    """A daemon's note. Raises OSError or ValueError."""
+    content = json.loads(note.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError("it does not hold a JSON object")
+    return content

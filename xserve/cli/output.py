@@ -17,6 +17,12 @@ def print_json(document: Any) -> None:
     print(json.dumps(document, indent=2, ensure_ascii=False))
 
 
+def print_lines(lines: Iterable[str]) -> None:
+    """Lines on stdout, each as soon as it is there."""
+    for line in lines:
+        print(line, flush=True)
+
+
 def say(sentence: str) -> None:
     """A remark, on stderr."""
     print(sentence, file=sys.stderr)

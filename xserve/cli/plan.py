@@ -53,10 +53,11 @@ def candidate(file: Path, as_path: str | None) -> dict[str, str]:
 
 def compute(args: Arguments, candidates: list[dict[str, str]]) -> dict[str, Any]:
     """The plan, asked of the daemon or computed from the files."""
+    target = locate(args)
     try:
-        plan: dict[str, Any] = Client(locate(args)).post("/xserve/v1/plan", {"candidates": candidates})
+        plan: dict[str, Any] = Client(target).post("/xserve/v1/plan", {"candidates": candidates})
     except NoDaemonError:
-        if args.endpoint:
+        if target.elsewhere:
             raise
         say("No daemon runs; this is what one would do at its start.")
         plan = compute_offline(args.config_dir, candidates)

@@ -17,6 +17,7 @@ from xserve.cli.output import print_json
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+    from pydantic.json_schema import GenerateJsonSchema
 
 NAMES = ("deploy", "settings", "LLM", "embedding", "rerank", "image", "audio", "flexible")
 
@@ -38,12 +39,35 @@ def schema(name: str) -> dict[str, Any]:
     """The JSON Schema (2020-12) of a kind of file."""
     document = _model(name)
     described = {it.__name__: list(_descriptions(it)) for it in (document, *_parts(document))}
-    made = document.model_json_schema()
+    made = document.model_json_schema(schema_generator=_as_written())
     for title, part in {document.__name__: made, **made.get("$defs", {})}.items():
         for field, text in described.get(title, ()):
             if field in part["properties"]:
                 part["properties"][field]["description"] = text
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
+
+
+def _as_written() -> type[GenerateJsonSchema]:
+    """A generator that says what may be written, not what it is turned into: `30s` is a number once it is read."""
+    from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+    from pydantic_core import core_schema
+
+    from xserve.core.text import parse_duration, source_text
+
+    written: dict[object, JsonSchemaValue] = {
+        source_text: {"type": ["string", "number"]},
+        parse_duration: {"type": ["string", "number"], "examples": ["500ms", "30s", "10m", "1h"]},
+    }
+
+    class AsWritten(GenerateJsonSchema):
+        """Knows the validators that take more than their result."""
+
+        def function_before_schema(self, schema: core_schema.BeforeValidatorFunctionSchema) -> JsonSchemaValue:
+            """The shape before the function."""
+            known = written.get(schema["function"]["function"])
+            return dict(known) if known else super().function_before_schema(schema)
+
+    return AsWritten
 
 
 def _model(name: str) -> type[BaseModel]:

@@ -9,7 +9,7 @@ from typing import Any
 from xserve.cli.client import Client, segment
 from xserve.cli.command import Arguments, Command, CommandError, Exit, Parser, add_daemon, add_json
 from xserve.cli.locate import locate
-from xserve.cli.output import print_json, print_problems
+from xserve.cli.output import print_json, print_lines, print_problems
 from xserve.cli.plan import render
 
 
@@ -32,11 +32,9 @@ def run_logs(args: Arguments) -> int:
     client, path = Client(locate(args)), f"/xserve/v1/models/{segment(args.model)}/log"
     query = {"lines": args.lines, "instance": args.instance}
     if args.follow:
-        for line in client.lines("GET", path, {**query, "follow": "true"}):
-            print(line, flush=True)
-        return Exit.DONE
-    view = client.get(path, query)
-    print_json(view) if args.json else print("\n".join(view["lines"]))
+        query["follow"] = "true"
+    lines = client.lines("GET", path, query)
+    print_json(list(lines)) if args.json else print_lines(lines)
     return Exit.DONE
 
 
@@ -52,8 +50,8 @@ def run_events(args: Arguments) -> int:
     """Follows until the daemon leaves."""
     client, path, query = Client(locate(args)), "/xserve/v1/events", {"after": args.after}
     if not args.follow:
-        events = client.get(path, query)
-        print_json(events) if args.json else print("\n".join(map(render_event, events)))
+        events = client.get(path, query)["events"]
+        print_json(events) if args.json else print_lines(map(render_event, events))
         return Exit.DONE
     for event in client.events("GET", path, {**query, "follow": "true"}):
         print(event.data if args.json else render_event(json.loads(event.data)), flush=True)

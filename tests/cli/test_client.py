@@ -1,0 +1,91 @@
+"""The small HTTP client: errors are sentences, streams arrive piece by piece."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import pytest
+
+from xserve.cli.client import AnswerError, Client, Event, segment
+from xserve.cli.command import CommandError
+from xserve.cli.locate import Target
+
+from .scripted import Answer, Script
+
+
+@pytest.fixture
+def client(script: Script) -> Client:
+    """A client of the scripted daemon."""
+    return Client(Target((script.address,), "the script", elsewhere=True))
+
+
+def test_what_is_sent(client: Client, script: Script) -> None:
+    script.on("POST", "/p", {"ok": True})
+    assert client.post("/p", {"名": 1}, {"model": ["a", "b/c"], "none": None}) == {"ok": True}
+    assert script.requests[0].query == {"model": ["a", "b/c"]}
+    assert script.requests[0].body == {"名": 1}
+
+
+def test_a_name_is_one_segment_of_a_path() -> None:
+    assert segment("a/b ?c") == "a%2Fb%20%3Fc"
+
+
+def test_a_refusal_carries_the_daemons_sentence(client: Client, script: Script) -> None:
+    script.on("GET", "/p", {"detail": "Model x already registered", "error": {}}, status=400)
+    with pytest.raises(AnswerError, match=r"^Model x already registered$") as caught:
+        client.get("/p")
+    assert (caught.value.status, caught.value.code) == (400, 1)
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [(b"bad gateway\n", "bad gateway"), (b"", "the daemon answered 502 Bad Gateway"), (b"[1]", r"\[1\]")],
+)
+def test_a_refusal_in_another_shape_is_a_sentence_too(
+    client: Client, script: Script, body: bytes, sentence: str
+) -> None:
+    script.on("GET", "/p", Answer(body, 502))
+    with pytest.raises(AnswerError, match=f"^{sentence}$"):
+        client.get("/p")
+
+
+def test_an_answer_that_is_not_json(client: Client, script: Script) -> None:
+    script.on("GET", "/p", Answer(b"<html>"))
+    with pytest.raises(CommandError, match="is not JSON"):
+        client.get("/p")
+
+
+def test_events_of_a_stream(client: Client, script: Script) -> None:
+    """Comments are keep-alives; several data lines are one event; a last event needs its blank line."""
+    stream = b": hi\n\nid: 1\nevent: files\ndata: {\ndata: }\n\ndata:x\r\n\r\nevent: odd\n\ndata: cut"
+    script.on("GET", "/p", Answer(stream))
+    assert list(client.events("GET", "/p")) == [Event("files", "{\n}"), Event("message", "x")]
+
+
+def test_patience_ends(script: Script) -> None:
+    """A daemon that takes the connection and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        client = Client(Target((address,), "it", elsewhere=True))
+        with pytest.raises(CommandError, match=r"^the daemon did not answer GET /p within 0.05 s$"):
+            client.get("/p", patience=0.05)
+
+
+def test_a_connection_that_breaks_is_a_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def hang_up() -> None:
+            server.accept()[0].close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        client = Client(Target((f"http://127.0.0.1:{server.getsockname()[1]}",), "it", elsewhere=True))
+        with pytest.raises(CommandError, match=r"^the connection to the daemon broke: "):
+            client.get("/p")
+        thread.join()
+
+
+def test_an_address_that_is_none() -> None:
+    with pytest.raises(CommandError, match="ftp://x is not an address"):
+        Client(Target(("ftp://x",), "it", elsewhere=True)).get("/p")

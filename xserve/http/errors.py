@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Any, Literal
 
 import msgspec
-from starlette.types import Receive, Scope, Send
+from starlette.types import Send
 
 Source = Literal["xserve", "engine"]
 Headers = Sequence[tuple[bytes, bytes]]
@@ -91,13 +91,3 @@ async def send_json(send: Send, status: int, body: bytes, headers: Headers = ())
     own = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": [*own, *headers]})
     await send({"type": "http.response.body", "body": body})
-
-
-class ErrorApp:
-    """An ASGI application that answers everything with one error."""
-
-    def __init__(self, error: ApiError) -> None:
-        self._error = error
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send_error(send, self._error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,12 +40,17 @@ class Clock:
     """Monotonic and wall clock in one; both stand still for a test unless it advances them."""
 
     elapsed: float = 1000.0
+    stopped: int | None = None
 
     def __call__(self) -> float:
         return self.elapsed
 
     def wall_ns(self) -> int:
-        return time.time_ns() + int((self.elapsed - 1000.0) * 1e9)
+        return self.stopped or time.time_ns() + int((self.elapsed - 1000.0) * 1e9)
+
+    def tick(self) -> None:
+        """Stop the wall clock at this moment: what is written from now on is young, however slow the test."""
+        self.stopped = time.time_ns()
 
     def advance(self, seconds: float) -> None:
         self.elapsed += seconds
@@ -58,6 +63,8 @@ class Place:
     root: Path
     clock: Clock = field(default_factory=Clock)
     version: str = "1"
+    rejected: list[str] = field(default_factory=list)
+    keeps_journal: bool = True
     store: Store = field(init=False)
 
     def __post_init__(self) -> None:
@@ -84,13 +91,19 @@ class Place:
         """Begin anew, as after a restart of the daemon."""
         self.store = Store(
             self.sources(),
-            judge,
+            self.judge,
             names,
-            Journal(str(self.journal)),
+            Journal(str(self.journal)) if self.keeps_journal else None,
             version=self.version,
             clock=self.clock,
             wall_ns=self.clock.wall_ns,
         )
+
+    def judge(self, kind: str, data: Any) -> Verdict:
+        """As `judge`, but of late some names are rejected."""
+        if isinstance(data, Mapping) and data.get("name") in self.rejected:
+            return Verdict(kind, None, (Fault(("name",), "is rejected"),))
+        return judge(kind, data)
 
     def path(self, name: str) -> Path:
         return self.root / name if "/" in name or name == "deploy.yaml" else self.root / "models.d" / name
@@ -125,11 +138,16 @@ class Place:
         raise AssertionError(f"it does not settle: {look}")
 
 
-def served(look: Look) -> dict[str, Any]:
-    """Name -> data, of the definitions that count."""
-    return {name[-1]: document.data for (kind, name), document in look.names.items() if kind == "model"}
-
-
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
+
+
+@pytest.fixture
+def make_place() -> Callable[..., Place]:
+    """Places in directories of the test's own choice."""
+
+    def make(root: Path, *, journal: bool = True) -> Place:
+        return Place(root, keeps_journal=journal)
+
+    return make

@@ -40,10 +40,14 @@ class Row:
 
 
 class Journal:
-    """The file at `path`; its directory must exist when something is saved."""
+    """The file at `path`; its directory must exist when something is saved.
 
-    def __init__(self, path: str) -> None:
+    `read_only` is for those who only ask what a daemon would do: nothing is written or set aside.
+    """
+
+    def __init__(self, path: str, *, read_only: bool = False) -> None:
         self.path = path
+        self._read_only = read_only
         self.behind = False
         """The file lacks something that was to be saved: the next save rewrites it."""
         self._live: dict[str, int] = {}  # path -> size of its record
@@ -70,6 +74,8 @@ class Journal:
         Returns "", or a sentence where it could not be written; then `behind` is set and nothing is lost but
         durability.
         """
+        if self._read_only:
+            return ""
         try:
             if self.behind or self._size == 0:
                 self._rewrite(everything())
@@ -124,6 +130,8 @@ class Journal:
 
     def _set_aside(self, content: bytes, what: str) -> str:
         aside = f"{self.path}.set-aside"
+        if self._read_only:
+            return f"The accepted state {self.path} {what}."
         with contextlib.suppress(OSError):  # it is of use to a curious person only
             replace(aside, content)
         return f"The accepted state {self.path} {what}; that part was set aside as {aside}."

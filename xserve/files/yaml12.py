@@ -57,7 +57,9 @@ def _marked(fault: yaml.MarkedYAMLError, text: str) -> SyntaxFault:
     context = fault.context_mark
     since = f" ({fault.context}, begun in line {context.line + 1})" if fault.context and context else ""
     lines = text.split("\n")
-    if 0 < line <= len(lines) and lines[line - 1][column - 1 : column] == "\t":
+    if line > len(lines):  # the end, which libyaml counts as another line
+        line, column = place_of(text, len(text))
+    if line and lines[line - 1][column - 1 : column] == "\t":
         return SyntaxFault(line, column, "A tab may not indent YAML; use spaces.")
     return SyntaxFault(line, column, f"This is not YAML: {fault.problem}{since}.")
 

@@ -195,6 +195,7 @@ async def test_bodies_of_any_size_arrive_whole(gateway, start_engine, size, chun
 
     status, head, body = await post((await gateway(await start_engine(script))).port, ask())
     if b"transfer-encoding: chunked" in head:
+        assert chunked, "a length that the engine gave is passed on"
         body = unchunk(body)
     assert (status, body == content[:size]) == (200, True)
 
@@ -348,6 +349,42 @@ async def test_another_server_tells_of_a_departure_by_receive(gateway, start_eng
     await asyncio.wait_for(front.route(scope, receive, send), 10)
     await asyncio.wait_for(engine.abandoned.wait(), 10)
     assert front.outcomes() == {"gone": 1}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_server_that_reports_the_end_as_a_departure_does_not_turn_success_into_one(
+    gateway, start_engine, stream
+):
+    """As ASGI has it: after the last byte `receive()` says disconnect."""
+
+    async def script(exchange):
+        if stream:
+            await exchange.begin_stream()
+            await exchange.chunk(CHUNK)
+            await exchange.end_stream()
+        else:
+            await ok(exchange)
+
+    front = await gateway(await start_engine(script))
+    ended = asyncio.Event()
+    messages = []
+
+    async def receive():
+        if messages:
+            await ended.wait()
+            return {"type": "http.disconnect"}
+        messages.append("body")
+        return {"type": "http.request", "body": ask(stream=stream), "more_body": False}
+
+    async def send(message):
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            ended.set()
+            for _ in range(5):  # the watcher gets its turns
+                await asyncio.sleep(0)
+
+    scope = {"type": "http", "method": "POST", "path": PATH, "headers": []}
+    await asyncio.wait_for(front.route(scope, receive, send), 10)
+    assert front.outcomes() == {"2xx": 1}
 
 
 async def test_a_cancelled_request_stays_cancelled(gateway, start_engine):

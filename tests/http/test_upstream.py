@@ -254,7 +254,7 @@ async def test_forgetting_an_engine_closes_its_idle_connections(start_engine, un
     upstream.close()
 
 
-async def test_connections_to_one_engine_are_limited(start_engine):
+async def test_connections_to_one_engine_are_limited_and_a_closed_one_makes_room(start_engine, until):
     async def script(exchange):
         await exchange.until_client_closes()
 
@@ -267,6 +267,10 @@ async def test_connections_to_one_engine_are_limited(start_engine):
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await asyncio.wait_for(engine.abandoned.wait(), 10)
+    again = asyncio.create_task(upstream.send(engine.path, HEAD, b"abcd"))
+    await until(lambda: len(engine.requests) == 2)
+    again.cancel()
+    await asyncio.gather(again, return_exceptions=True)
 
 
 async def test_a_full_accept_queue_is_waited_for(folder):

@@ -173,6 +173,8 @@ def _step(options: Mapping[str, Any]) -> int:
 
 def _template(start: Start, header: Header) -> str:
     """The definition's chat template, "" for the file's. Refuses a chat model that has neither."""
+    if start.model_type != "LLM":
+        return ""
     template = start.definition.get("chat_template") or ""
     chats = "chat" in (start.definition.get("model_ability") or ())
     if chats and not template and not header.chat_template:

@@ -162,6 +162,16 @@ class Engine:
         (line,) = [line for line in metrics.decode().splitlines() if line.startswith(f"{self.subject.gauge} ")]
         return int(float(line.split()[1]))
 
+    def departures(self) -> int:
+        """Departed clients that its log speaks of."""
+        return self.text().count(self.subject.noticed) if self.subject.noticed else 0
+
+    def wait_idle(self, departures: int) -> None:
+        """Wait until it has noticed one departure more than these, and works on nothing."""
+        if self.subject.noticed:
+            until(lambda: self.departures() > departures, "it noticed the departure")
+        until(lambda: self.busy() == 0, "the departed client's work ended")
+
     def end(self) -> int:
         """The exit code, once it has ended."""
         return self.process.wait(DEADLINE)

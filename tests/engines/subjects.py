@@ -44,6 +44,7 @@ class Subject:
     prompt: str = PROMPT  # what is answered with `WORD`
     endless: Mapping[str, Any] = field(default_factory=dict)  # makes an answer go on and on
     silent: Mapping[str, Any] = field(default_factory=dict)  # makes the first byte come late
+    noticed: str = ""  # what its log says once it notices a departure; "": its metrics tell
     slow_load: Mapping[str, Any] = field(default_factory=dict)  # options that make loading last
     batches: bool = True
 
@@ -109,6 +110,9 @@ def llamas() -> list[Subject]:
             word_id=7042,
             endless={"max_tokens": 6000, "logit_bias": {"2": -100, "0": -100}, "temperature": 0},
             silent={"prompt": LONG, "max_tokens": 1},
+            # llama.cpp looks for departed clients only after a second without any result for anybody, and a
+            # look at its metrics is a result: looking would keep it from noticing.
+            noticed="" if backend == "llama-cpp-python" else "cancel task",
             batches=backend != "llama-cpp-python",
         )
         for backend, lacking in backends.items()

@@ -162,8 +162,9 @@ def test_work_ends_when_the_client_leaves_before_an_answer(engine: Engine, windo
     body = {"prompt": engine.subject.prompt, **getattr(engine.subject, window), "stream": streamed}
     connection = engine.send("POST", TEXT, {"model": "served", **body})
     until(lambda: engine.busy() == 1, "the work began")
+    before = engine.departures()
     connection.close()
-    until(lambda: engine.busy() == 0, "the departed client's work ended", 30)
+    engine.wait_idle(before)
 
 
 @pytest.mark.types("LLM")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jsonschema
 import pytest
 
@@ -42,8 +40,9 @@ def test_each_type_has_a_probe_on_a_path_of_its_own(name: str) -> None:
 
 
 def test_the_command_names_what_the_daemon_fills_in(name: str) -> None:
-    command: Any = manifest(name).command
-    assert {"{python}", "-I", "{folder}", "{launch}", "{socket}"} <= set(command)
+    command = manifest(name).command
+    assert command[:3] == ("{python}", "-I", "{folder}")
+    assert {"{launch}", "{socket}"} < set(command)
 
 
 def test_an_engine_folder_is_no_package_and_imports_nothing_of_xserve(name: str) -> None:

@@ -134,6 +134,14 @@ async def test_an_alias_and_defaults_are_spliced(gateway, start_engine):
     assert (sent["model"], sent["stop"], sent["seed"]) == ("m", ["<|end|>"], 7)
 
 
+async def test_defaults_are_for_llms_only(gateway, listen, start_engine):
+    engine = await start_engine(ok)
+    front = await gateway(engine, model_type="embedding", request_defaults={"stop": ["x"]})
+    route = Proxy(front.traffic, front.upstream).route("/v1/embeddings", "embedding", "LLM")
+    await post((await listen(route)).port, ask())
+    assert engine.requests[0].body == ask()
+
+
 async def test_the_openai_client_completes_and_streams(gateway, start_engine):
     async def script(exchange):
         if not json.loads(exchange.body).get("stream"):

@@ -160,7 +160,7 @@ def in_force(look: Look) -> dict[str, int]:
 STEP = st.tuples(st.sampled_from(OPERATIONS), st.sampled_from(FILES), st.integers(1, 9), st.booleans())
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(STEP, max_size=25))
 def test_any_history_converges_to_what_a_newcomer_finds(make_place, steps):
     with world(make_place) as it:
@@ -183,7 +183,7 @@ def test_any_history_converges_to_what_a_newcomer_finds(make_place, steps):
         assert in_force(it.place.settle()) == in_force(final)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(1, 9), st.integers(1, 9), st.data(), st.sampled_from(FILES), st.booleans())
 def test_no_front_part_of_a_file_being_written_is_acted_on(make_place, before, after, data, name, existed):
     with world(make_place) as it:

@@ -365,3 +365,71 @@ def test_the_deploy_file_may_be_absent_and_its_removal_counts(place):
     place.path("deploy.yaml").unlink()
 
     assert place.settle().names == {}
+
+
+def test_a_link_to_null_masks_the_file_of_its_name_in_lower_layers(place):
+    for layer in ("builtin", "state", "runtime"):
+        place.put(f"{layer}/x.yaml", f"name: {layer}\n")
+    assert set(served(place.look())) == {"builtin", "state", "runtime"}
+    (place.root / "state" / "x.yaml").unlink()
+    (place.root / "state" / "x.yaml").symlink_to("/dev/null")
+    assert set(served(place.settle())) == {"runtime"}
+    (place.root / "state" / "x.yaml").unlink()
+
+    assert set(served(place.settle())) == {"builtin", "runtime"}
+
+
+def test_a_higher_layer_hides_the_same_name_and_gives_it_back(place):
+    place.put("builtin/a.yaml", "name: a\nsize: 0\n")
+    place.put("a.yaml", GOOD)
+    above = place.settle()
+    place.path("a.yaml").unlink()
+
+    assert [served(look)["a"]["size"] for look in (above, place.settle())] == [1, 0]
+    assert above.problems == ()
+
+
+def test_a_name_taken_by_mistake_is_told_and_stops_nothing(place):
+    path = place.put("a.yaml", GOOD)
+    place.put("b.yaml", "name: b\n")
+    place.look()
+    place.put("a.yaml", "size: 1\nname: b\n")
+
+    look = place.look()
+
+    assert set(served(look)) == {"a", "b"}
+    assert look.files[str(path)].stale
+    assert messages(look) == [
+        f"{path}:2:1: name: LLM b is already declared by {place.path('b.yaml')}, which keeps it; "
+        "rename one of the two or remove it"
+    ]
+
+
+def test_a_preview_says_what_an_edit_would_do_and_does_not_do_it(place):
+    place.put("a.yaml", GOOD)
+    before = place.look()
+    new = str(place.path("n.yaml"))
+
+    found = place.store.preview({new: b"name: n\n", str(place.path("a.yaml")): b"name: a\nsize: 2\n"})
+
+    assert {name[-1]: document.data.get("size") for (_, name), document in found.names.items()} == {"a": 2, "n": None}
+    assert found.problems == ()
+    assert place.look().files == before.files
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "said"),
+    [
+        ("models.d/n.yaml", b"name: [", "not YAML"),
+        ("models.d/n.yaml", b"x: 1\nname: a\n", "already declared"),
+        ("elsewhere/n.yaml", b"name: n\n", "none of the directories"),
+    ],
+)
+def test_a_preview_names_what_is_wrong_with_the_candidate(place, path, content, said):
+    place.put("a.yaml", GOOD)
+    place.look()
+
+    found = place.store.preview({str(place.root / path): content})
+
+    assert [said in problem.message for problem in found.problems] == [True]
+    assert [data["size"] for data in (each.data for each in found.names.values())] == [1]

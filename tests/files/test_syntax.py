@@ -7,11 +7,13 @@ from copy import deepcopy
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xserve.files.guard import MAX_BYTES, MAX_DEPTH, MAX_NODES
 from xserve.files.syntax import SyntaxFault, parse
+
+QUICK = settings(max_examples=60, deadline=None)
 
 GOOD = {
     "json": (b'{"a": [1, {"b": null}], "c": "x"}', {"a": [1, {"b": None}], "c": "x"}),
@@ -214,11 +216,13 @@ def test_a_document_knows_whether_it_can_be_the_front_of_a_longer_one(raw, close
     assert parse(raw).closed is closed
 
 
+@QUICK
 @given(st.binary(max_size=300))
 def test_arbitrary_bytes_are_read_or_refused_with_a_sentence(raw):
     _parse_or_refuse(raw)
 
 
+@QUICK
 @given(st.text(alphabet="{}[]:,&*!|>-?'\"%@`#<\\u \n\t01.eax~", max_size=120))
 def test_arbitrary_punctuation_is_read_or_refused_with_a_sentence(text):
     _parse_or_refuse(text.encode())
@@ -242,15 +246,17 @@ def _refusal(raw: bytes) -> str | None:
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
-    max_leaves=20,
+    max_leaves=10,
 )
 
 
+@QUICK
 @given(st.dictionaries(st.text(max_size=6), PLAIN, min_size=1))
 def test_what_json_writes_is_read_back(data):
     assert parse(json.dumps(data).encode()).data == data
 
 
+@QUICK
 @given(st.dictionaries(st.text(max_size=6), PLAIN, min_size=1))
 def test_what_a_writer_of_yaml_quotes_is_read_back(data):
     text = yaml.safe_dump(data, default_style='"', allow_unicode=True)
@@ -258,6 +264,7 @@ def test_what_a_writer_of_yaml_quotes_is_read_back(data):
     assert parse(text.encode()).data == data
 
 
+@QUICK
 @given(st.dictionaries(st.text("abc", min_size=1), PLAIN, min_size=1), st.data())
 def test_no_front_part_of_closed_json_is_read(data, cut):
     text = json.dumps(data)

@@ -6,7 +6,7 @@ import errno
 import os
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xserve.files.names import counts, natural_key
@@ -63,6 +63,7 @@ def test_removing_says_whether_there_was_a_file(tmp_path):
     assert [remove(str(tmp_path / "a")), remove(str(tmp_path / "a"))] == [True, False]
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_every_name_gets_a_file_of_its_own_that_counts(one, other):
     names = file_name(one), file_name(other)

@@ -97,12 +97,10 @@ def _read_all(descriptor: int, size: int) -> bytes:
     if size > MAX_BYTES:
         raise Unreadable(f"is too large: {too_large(size)}")
     chunks = []
-    missing = MAX_BYTES + 1
+    missing = size
     while missing and (chunk := os.read(descriptor, missing)):
         chunks.append(chunk)
         missing -= len(chunk)
-    if not missing:
-        raise Unreadable(f"is too large: more than {MAX_BYTES} bytes")
     return b"".join(chunks)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -55,21 +54,14 @@ class Unavailable(Exception):
 
 def entries(source: Source) -> list[Entry]:
     """What a source holds now. Raises Unavailable where its directory is missing or cannot be listed."""
+    only = os.path.basename(source.path) if source.single else None
     try:
         with os.scandir(source.directory) as listing:
-            wanted = _one(listing, os.path.basename(source.path)) if source.single else _all(listing)
-            return [entry for item in wanted if (entry := _entry(item)) is not None]
+            wanted = [item for item in listing if (item.name == only if only else counts(item.name))]
+            return [entry for entry in map(_entry, wanted) if entry is not None]
     except OSError as fault:
         missing = isinstance(fault, FileNotFoundError)
         raise Unavailable("does not exist" if missing else f"cannot be listed: {fault.strerror}") from fault
-
-
-def _all(listing: Iterator[os.DirEntry[str]]) -> Iterator[os.DirEntry[str]]:
-    return (item for item in listing if counts(item.name))
-
-
-def _one(listing: Iterator[os.DirEntry[str]], name: str) -> Iterator[os.DirEntry[str]]:
-    return (item for item in listing if item.name == name)
 
 
 def _entry(item: os.DirEntry[str]) -> Entry | None:

@@ -113,8 +113,9 @@ class Store:
             if any(record.force for record in records.values()):
                 walk.note(source.directory, f"This directory {reason}; {_KEPT}")
             return
-        masks = frozenset(_mask(source, entry) for entry in found if _is_mask(entry))
-        present = {entry.path: entry for entry in found if not _is_mask(entry)}
+        masks = frozenset(_mask(source, entry) for entry in found if entry.link and _is_mask(entry))
+        hidden = {mask.name for mask in masks}
+        present = {entry.path: entry for entry in found if not (hidden and os.path.basename(entry.path) in hidden)}
         walk.stirred |= masks != self._masks[source]
         self._masks[source] = masks
         self._visit_all(source, present.values(), walk)
@@ -224,7 +225,7 @@ class _Walk:
 
 
 def _is_mask(entry: Entry) -> bool:
-    return entry.link and not isinstance(entry.stat, OSError) and is_null(entry.stat)
+    return not isinstance(entry.stat, OSError) and is_null(entry.stat)
 
 
 def _mask(source: Source, entry: Entry) -> Mask:

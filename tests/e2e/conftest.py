@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from .daemon import ServedDaemon
+from .files import Config
 
 Serve = Callable[..., ServedDaemon]
 
@@ -34,4 +35,11 @@ def serve(config: Path) -> Iterator[Serve]:
     yield start
     for daemon in started:
         daemon.leave()
+    for daemon in started:
         assert daemon.engine_processes() == [], "engines outlived their daemon"
+
+
+@pytest.fixture
+def files(config: Path) -> Config:
+    """The config directory, being edited."""
+    return Config(config)

@@ -29,7 +29,7 @@ from xserve.core.views import (
 from xserve.daemon.changes import Changes
 from xserve.daemon.loop import Loop, Parts
 from xserve.daemon.trials import Trials
-from xserve.daemon.waiting import wait_for
+from xserve.daemon.waiting import Shown, wait_for
 from xserve.daemon.world import World
 from xserve.files.layers import Layers
 from xserve.runtime.logs import follow, tail
@@ -84,7 +84,7 @@ class DaemonControl:
             uptime=round(self._parts.clock() - self._started, 3),
             config=_places(self._world.layers),
             watching=self._around.watching(),
-            settled=quiet and not has_errors(problems),
+            settled=quiet and not self._world.sight.pending and not has_errors(problems),
             registrations=len(self._world.sight.registrations),
             models=self._models(),
             problems=[problem_view(problem) for problem in problems],
@@ -208,8 +208,9 @@ class DaemonControl:
     async def _refresh(self) -> None:
         await self._around.look(False)
 
-    def _shown(self) -> tuple[list[ModelView], list[Any]]:
-        return self._models(), [problem_view(problem) for problem in self._world.sight.problems]
+    def _shown(self) -> Shown:
+        sight = self._world.sight
+        return Shown(self._models(), [problem_view(problem) for problem in sight.problems], sight.pending)
 
     def _models(self) -> list[ModelView]:
         loop, now = self._loop, self._parts.clock()

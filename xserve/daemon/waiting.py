@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 from xserve.core.reasons import Reason
 from xserve.core.views import ModelView, ProblemView, WaitView
@@ -13,10 +14,20 @@ _OVER = {"ready", "disabled"}
 _PATIENT = {Reason.NO_DEFINITION, Reason.NO_WEIGHTS, Reason.NO_GPU}
 
 
-def verdict(
-    models: Sequence[ModelView], problems: Sequence[ProblemView], names: Sequence[str], generation: str | None
-) -> WaitView | None:
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What people see while they wait."""
+
+    models: list[ModelView]
+    problems: list[ProblemView]
+    pending: bool  # some file is not read to its end yet: what it says may still come
+
+
+def verdict(shown: Shown, names: Sequence[str], generation: str | None) -> WaitView | None:
     """The outcome, or None while it is open. Without names every deployment counts, and every rejected file."""
+    if shown.pending:
+        return None
+    models, problems = shown.models, shown.problems
     chosen = [each for each in models if not names or each.uid in names]
     unknown = [name for name in names if all(each.uid != name for each in models)]
     if unknown:
@@ -33,7 +44,7 @@ def verdict(
 
 
 async def wait_for(
-    look: Callable[[], tuple[list[ModelView], list[ProblemView]]],
+    look: Callable[[], Shown],
     changed: Callable[[], Awaitable[None]],
     names: Sequence[str],
     generation: str | None,
@@ -43,15 +54,15 @@ async def wait_for(
     try:
         async with asyncio.timeout(timeout):
             while True:
-                found = verdict(*look(), names, generation)
+                found = verdict(look(), names, generation)
                 if found is not None:
                     return found
                 await changed()
     except TimeoutError:
-        models, problems = look()
-        late = [each for each in models if (not names or each.uid in names) and each.state not in _OVER]
+        shown = look()
+        late = [each for each in shown.models if (not names or each.uid in names) and each.state not in _OVER]
         words = "; ".join(f"{each.uid}: {each.message}" for each in late) or "the generation is not in force"
-        return _view("timeout", f"not ready after {timeout:g} s: {words}", late, problems)
+        return _view("timeout", f"not ready after {timeout:g} s: {words}", late, shown.problems)
 
 
 def _concerns(problem: ProblemView, models: Sequence[ModelView]) -> bool:

@@ -48,7 +48,8 @@ class Sight:
     desired: Desired = field(default_factory=Desired)
     file_problems: tuple[Problem, ...] = ()  # of single files and directories
     changed: bool = True  # the files say something new
-    again_in: float | None = None  # seconds; None: nothing is open
+    pending: bool = False  # a file is still changing, or its removal is not believed yet
+    again_in: float | None = None  # seconds after which a look can say more; None: nothing is open
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -149,7 +150,8 @@ class World:
         desired = replace(desired, problems=tuple(self._placed(each) for each in desired.problems))
         wants_weights = any(each.reason is Reason.NO_WEIGHTS for each in desired.waiting.values())
         soon = [each for each in (again_in, _WEIGHTS_INTERVAL if wants_weights else None) if each is not None]
-        return replace(sight, desired=desired, again_in=min(soon, default=None))
+        pending = again_in is not None
+        return replace(sight, desired=desired, pending=pending, again_in=min(soon, default=None))
 
     def _placed(self, problem: Problem) -> Problem:
         """A problem of a deploy entry with the line and column of the entry."""

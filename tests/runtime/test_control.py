@@ -161,6 +161,19 @@ async def test_a_kept_engine_passes_to_the_daemon_that_adopts_it_and_dies_with_t
     assert kept.record()["reason"] == "by itself"
 
 
+async def test_an_orphan_says_so_until_it_is_adopted(bench: Bench) -> None:
+    kept = Kept(bench, "keep", adopt_timeout=3600.0)
+    shim = await kept.start()
+    caller = Caller(bench)
+    assert caller.ask("status")["state"] == "running"
+    kept.link.close()
+    await until(lambda: caller.ask("status")["state"] == "orphaned", "the shim has seen the daemon's end")
+    assert caller.ask("adopt")["state"] == "running"
+    assert caller.ask("kill")["state"] == "stopping"
+    await shim.wait()
+    caller.close()
+
+
 async def test_a_kept_engine_that_nobody_adopts_stops(bench: Bench) -> None:
     kept = Kept(bench, "keep", adopt_timeout=0.0)
     shim = await kept.start()

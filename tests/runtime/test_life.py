@@ -52,6 +52,14 @@ async def test_spawned_names_the_engine_and_not_its_shim(bench: Bench) -> None:
     assert b"server.py" in Path(f"/proc/{event.pid}/cmdline").read_bytes()
 
 
+async def test_the_kernel_prefers_an_engine_as_victim_when_memory_runs_out(bench: Bench) -> None:
+    bench.runtime.start("one", launch(), command())
+    event = await bench.event(Spawned)
+
+    assert isinstance(event, Spawned)
+    assert int(Path(f"/proc/{event.pid}/oom_score_adj").read_text()) == 500
+
+
 async def test_the_engine_reads_its_launch_and_listens_at_the_address(bench: Bench, tmp_path: Path) -> None:
     code = "import sys; print(open(sys.argv[1]).read(), sys.argv[2])"
     argv = (*program(code).argv, "{launch}", "--uds={socket}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import os
 from pathlib import Path
 
@@ -179,9 +180,9 @@ async def test_a_flood_and_an_endless_line_fill_neither_disk_nor_memory(bench: B
     await bench.event(Answered)
     shim = shim_of(bench)
     peak = int(next(line for line in status(shim) if line.startswith("VmHWM")).split()[1])
-    sizes = [path.stat().st_size for path in bench.directory().glob("log*")]
     bench.runtime.stop("one")
     end = await bench.exit()
+    sizes = [path.stat().st_size for path in bench.directory().glob("log*")]
 
     assert peak < 32 * 1024, "kB of the shim's memory at its highest"
     assert len(sizes) == QUICK.log_keep + 1
@@ -191,8 +192,6 @@ async def test_a_flood_and_an_endless_line_fill_neither_disk_nor_memory(bench: B
 
 
 def shim_of(bench: Bench) -> int:
-    import json
-
     pid = json.loads((bench.directory() / "fact.json").read_text())["shim"]["pid"]
     assert isinstance(pid, int)
     return pid

@@ -52,6 +52,19 @@ def test_running_out_of_memory_is_recorded(bench: Bench, small_group: Path) -> N
     assert (record["signal"], record["out_of_memory"]) == (9, True)
 
 
+@pytest.mark.parametrize(
+    ("number", "by_us", "kills", "expected"),
+    [(9, False, 6, True), (9, False, 5, False), (9, True, 6, False), (15, False, 6, False), (None, False, 6, False)],
+    ids=["so it is", "the counter stands", "we did it", "another signal", "an exit"],
+)
+def test_only_a_kill_that_was_not_ours_counts(
+    monkeypatch: pytest.MonkeyPatch, number: int | None, by_us: bool, kills: int, expected: bool
+) -> None:
+    monkeypatch.setattr(engine, "oom_kills", lambda: kills)
+
+    assert engine.ran_out_of_memory(number, by_us=by_us, kills_before=5) is expected
+
+
 def test_where_the_kernel_tells_nothing_the_counter_is_zero(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "two").write_text("low 0\noom 3\noom_kill 2\n")
     (tmp_path / "broken").write_text("oom 3\n")

@@ -55,6 +55,11 @@ def oom_kills() -> int:
     return 0
 
 
+def ran_out_of_memory(number: int | None, *, by_us: bool, kills_before: int) -> bool:
+    """Whether an end by that signal was the kernel's doing: its counter rose, and we sent no SIGKILL."""
+    return number == signal.SIGKILL and not by_us and oom_kills() > kills_before
+
+
 def _memory_events() -> list[str]:
     """Where the counter may be, for version 2 of cgroups and for version 1."""
     try:

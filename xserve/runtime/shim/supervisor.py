@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from xserve.runtime.records import explain, forget, write_json
-from xserve.runtime.shim.engine import oom_kills, spawn
+from xserve.runtime.shim.engine import oom_kills, ran_out_of_memory, spawn
 from xserve.runtime.shim.links import HangupError, Link, listen
 from xserve.runtime.shim.logfile import RotatingLog
 from xserve.runtime.shim.output import Output
@@ -240,8 +240,12 @@ class Supervisor:
         link.send(self._status())
 
     def _status(self) -> dict[str, object]:
-        state = "stopping" if self.stop_asked else "running"
-        return {"instance": self.spec.instance, "state": state, "policy": self.spec.policy, **self._fact()}
+        return {"instance": self.spec.instance, "state": self._state(), "policy": self.spec.policy, **self._fact()}
+
+    def _state(self) -> str:
+        if self.stop_asked:
+            return "stopping"
+        return "running" if self.adopt_by == math.inf else "orphaned"
 
     # Ending
 
@@ -260,7 +264,7 @@ class Supervisor:
         return {
             "code": None if number else code,
             "signal": number,
-            "out_of_memory": number == signal.SIGKILL and not self.killed and oom_kills() > self.oom_kills,
+            "out_of_memory": ran_out_of_memory(number, by_us=self.killed, kills_before=self.oom_kills),
             "reason": self.reason,
             "sentence": self.sentence,
             "started": self.started,  # seconds since 1970

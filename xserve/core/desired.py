@@ -185,8 +185,19 @@ def _resolve_one(
     trouble = weights_trouble(found.definition, choice, weights, look)
     if trouble is not None:
         return Waiting(order.uid, *trouble, order, exposure=exposure)
+    uneven = _uneven_cards(order.entry)
+    if uneven:
+        return Waiting(order.uid, Reason.NO_GPU, uneven, order, exposure=exposure, place=("gpus",))
     path = path_of(weights) if weights else ""
     return _deployment(order, found, choice, path, aliases)
+
+
+def _uneven_cards(entry: Entry) -> str:
+    """Why cards that are named cannot be divided evenly over the replicas; empty where they can."""
+    if not isinstance(entry.gpus, list) or not entry.replicas or not len(entry.gpus) % entry.replicas:
+        return ""
+    cards = "1 GPU" if len(entry.gpus) == 1 else f"{len(entry.gpus)} GPUs"
+    return f"gpus names {cards} for {entry.replicas} replicas; name as many for each of them"
 
 
 def find_registration(order: Order, registrations: Mapping[tuple[str, str], Registration]) -> Registration | Waiting:

@@ -118,7 +118,9 @@ def choose(
     if wanted is not None:
         named = find_engine(wanted, engines)
         if named is None:
-            return f"no engine is called {wanted!r}; there are " + ", ".join(e.manifest.name for e in engines)
+            return f"no engine is called {wanted!r}; there are " + (
+                ", ".join(e.manifest.name for e in engines) or "none"
+            )
         offered = [named]
     reasons: dict[str, str] = {}
     for spec in specs:
@@ -127,7 +129,8 @@ def choose(
             if isinstance(serves, Serves):
                 return Choice(engine, spec, serves)
             reasons[engine.manifest.name] = serves
-    return "no engine can serve it: " + "; ".join(f"{name}: {why}" for name, why in reasons.items())
+    sentences = [f"{name}: {why}" for name, why in reasons.items()] or ["there are no engines"]
+    return "no engine can serve it: " + "; ".join(sentences)
 
 
 def verdicts(definition: Mapping[str, Any], engines: Sequence[Engine]) -> Iterator[Verdict]:

@@ -9,7 +9,7 @@ from typing import Any
 
 def option_faults(options: Mapping[str, Any], schema: Mapping[str, Any]) -> list[tuple[tuple[str | int, ...], str]]:
     """(place below `options`, sentence) for everything that the schema does not allow."""
-    if not options:
+    if not options and not schema.get("required"):
         return []
     # Imported late: most deployments have no options, and it takes a fifth of a second to load.
     from jsonschema import Draft202012Validator
@@ -26,5 +26,6 @@ def option_faults(options: Mapping[str, Any], schema: Mapping[str, Any]) -> list
 
 def _unknown(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else "valid are " + ", ".join(known)
+    others = "valid are " + ", ".join(known) if known else "there are no options"
+    hint = f"did you mean {near[0]!r}?" if near else others
     return f"unknown option {name!r}; {hint}"

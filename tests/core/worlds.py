@@ -41,7 +41,9 @@ def deployment(
     """A deployment whose revision is whatever the test calls it."""
     launch = Launch(uid, "fake", "LLM", uid, "ggufv2", "7", "none", "/weights", {})
     registration = Registration("LLM", uid, {}, "admin", f"models.d/{uid}.json", f"definition-of-{uid}")
-    return Deployment(uid, launch, revision, COMMAND, replicas, wish, exposure, order(uid), registration)
+    return Deployment(
+        uid, launch, revision, COMMAND, replicas, wish, exposure, order(uid, replicas=replicas), registration
+    )
 
 
 def waiting(uid: str = "chat", *, keep: bool = True, exposure: Exposure | None = EXPOSURE) -> Waiting:

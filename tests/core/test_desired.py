@@ -1,0 +1,348 @@
+"""What should run, or why it cannot yet: every reason to wait, aliases, and what makes a revision."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xserve.core.desired import Deployment, Registration, Waiting, Weights
+from xserve.core.exposure import Exposure
+from xserve.core.manifest import Probe
+from xserve.core.ports import Wish
+from xserve.core.problems import Severity
+from xserve.core.reasons import Reason
+
+from .houses import TEMPLATE, deployed, engine, llm, order, registration, settle, waits
+from .samples import template
+
+GGUF = {"model_format": "ggufv2", "quantization": "Q4", "model_uri": "/w/x.gguf"}
+FILE = engine("gguf", serves=[{"type": "LLM", "formats": ["ggufv2"], "weights": "file"}], title="GGUF.cpp")
+
+# -- reasons to wait -------------------------------------------------------------------------------------------------
+
+REASONS: list[tuple[Waiting, Reason, str]] = [
+    (waits(model="other"), Reason.NO_DEFINITION, "no definition is called 'other'; put one into models.d"),
+    (
+        waits(model="other", type="rerank"),
+        Reason.NO_DEFINITION,
+        "no rerank definition is called 'other'; put one into models.d",
+    ),
+    (waits(type="rerank"), Reason.NO_DEFINITION, "no rerank definition is called 'llm'; put one into models.d"),
+    (
+        waits(llm(), registration("rerank", model_name="llm")),
+        Reason.AMBIGUOUS_TYPE,
+        "'llm' is registered as LLM and as rerank; add the key type to say which",
+    ),
+    (
+        waits(size="7", quantization="Q4"),
+        Reason.NO_SPEC,
+        "'llm' has no spec with size 7, quantization Q4; see models.d/llm.json",
+    ),
+    (waits(format="awq"), Reason.NO_SPEC, "'llm' has no spec with format awq; see models.d/llm.json"),
+    (waits(engines=[FILE]), Reason.NO_ENGINE, "no engine can serve it: gguf: needs ggufv2"),
+    (
+        waits(engines=[engine(installed=False)]),
+        Reason.NO_ENGINE,
+        "no engine can serve it: native: not installed (pip install native)",
+    ),
+    (waits(engine="vllm"), Reason.NO_ENGINE, "no engine is called 'vllm'; there are native"),
+    (waits(engines=[]), Reason.NO_ENGINE, "no engine can serve it: there are no engines"),
+    (waits(engines=[], engine="vllm"), Reason.NO_ENGINE, "no engine is called 'vllm'; there are none"),
+    (
+        waits(
+            options={"ctx": 1}, engines=[engine(options={"properties": {"n_ctx": {}}, "additionalProperties": False})]
+        ),
+        Reason.BAD_OPTIONS,
+        "options.ctx: unknown option 'ctx'; did you mean 'n_ctx'?",
+    ),
+    (
+        waits(weights=Weights("")),
+        Reason.NO_WEIGHTS,
+        "its weights are not there yet: /path/to/models--Qwen--Qwen2.5-0.5B",
+    ),
+    (
+        waits(llm(GGUF), engines=[FILE], weights=Weights("directory")),
+        Reason.BAD_WEIGHTS,
+        "/w/x.gguf is a directory; GGUF.cpp needs a file",
+    ),
+    (waits(weights=Weights("file", trouble="it is cut off")), Reason.BAD_WEIGHTS, "it is cut off"),
+    (
+        waits(llm(model_ability=["chat"]), weights=Weights("directory", chat_template=False)),
+        Reason.BAD_WEIGHTS,
+        "it chats, but neither the definition nor /path/to/models--Qwen--Qwen2.5-0.5B has a chat template; "
+        "add chat_template",
+    ),
+    (
+        waits(llm({"model_uri": None, "model_id": "org/x"})),
+        Reason.NEEDS_DOWNLOAD,
+        "its weights are on a hub (huggingface: org/x); downloads are not supported yet, give model_uri",
+    ),
+    (
+        waits(gpus=[0], replicas=2),
+        Reason.NO_GPU,
+        "gpus names 1 GPU for 2 replicas; name as many for each of them",
+    ),
+    (
+        waits(gpus=[0, 1, 2], replicas=2),
+        Reason.NO_GPU,
+        "gpus names 3 GPUs for 2 replicas; name as many for each of them",
+    ),
+]
+
+
+@pytest.mark.parametrize(("found", "reason", "sentence"), REASONS, ids=[row[2][:40] for row in REASONS])
+def test_an_entry_waits_with_a_reason_and_a_sentence(found: Waiting, reason: Reason, sentence: str) -> None:
+    assert (found.uid, found.reason, found.sentence) == ("chat", reason, sentence)
+
+
+@pytest.mark.parametrize(("found", "reason", "sentence"), REASONS, ids=[row[2][:40] for row in REASONS])
+def test_only_a_lost_definition_ends_what_runs(found: Waiting, reason: Reason, sentence: str) -> None:
+    assert found.keep is (reason is not Reason.NO_DEFINITION)
+
+
+@pytest.mark.parametrize(("found", "reason", "sentence"), REASONS, ids=[row[2][:40] for row in REASONS])
+def test_clients_are_told_why_once_the_definition_is_known(found: Waiting, reason: Reason, sentence: str) -> None:
+    known = reason not in {Reason.NO_DEFINITION, Reason.AMBIGUOUS_TYPE}
+    assert found.exposure == (Exposure("LLM") if known else None)
+
+
+def test_a_fault_in_options_says_where() -> None:
+    schema = {"properties": {"a": {"properties": {"b": {"type": "integer"}}}}}
+    found = waits(options={"a": {"b": "x"}}, engines=[engine(options=schema)])
+    assert found.place == ("options", "a", "b")
+    assert found.sentence == "options.a.b: 'x' is not of type 'integer'"
+
+
+def test_one_entry_that_waits_harms_no_other() -> None:
+    found = settle([order("a", model="missing"), order("b"), order("c", size="9")])
+    assert set(found.deployments) == {"b"}
+    assert set(found.waiting) == {"a", "c"}
+
+
+# -- registrations ---------------------------------------------------------------------------------------------------
+
+
+def test_the_public_name_is_the_model_unless_said_otherwise() -> None:
+    found = settle([order("llm", model=None)])
+    assert found.deployments["llm"].registration.name == "llm"
+
+
+def test_a_type_selects_among_registrations_of_one_name() -> None:
+    both = [llm(), registration("rerank", model_name="llm")]
+    serves = [{"type": "LLM"}, {"type": "rerank"}]
+    assert deployed(*both, type="rerank", engines=[engine(serves=serves)]).launch.model_type == "rerank"
+    assert deployed(*both, type="LLM", engines=[engine(serves=serves)]).launch.model_type == "LLM"
+
+
+# -- weights ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_path_of_the_entry_goes_before_the_definition() -> None:
+    assert deployed(path="file:///srv/x").launch.weights == "/srv/x"
+    assert deployed(llm({"model_uri": None, "model_id": "org/x"}), path="/srv/x").launch.weights == "/srv/x"
+    assert deployed().launch.weights == "/path/to/models--Qwen--Qwen2.5-0.5B"
+
+
+def test_an_engine_without_weights_looks_for_none() -> None:
+    nothing = engine(serves=[{"type": "LLM", "weights": "none"}])
+    found = settle([order()], engines=[nothing], weights=Weights(""))
+    assert set(found.deployments) == {"chat"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "facts"),
+    [
+        ({"model_ability": ["generate"]}, False),
+        ({"model_ability": ["chat"], "chat_template": TEMPLATE}, False),
+        ({"model_ability": ["chat"]}, None),
+        ({"model_ability": ["chat"]}, True),
+    ],
+)
+def test_a_template_is_asked_for_only_where_it_is_known_to_be_missing(
+    changes: dict[str, Any], facts: bool | None
+) -> None:
+    found = settle([order()], [llm(**changes)], weights=Weights("directory", chat_template=facts))
+    assert not found.waiting
+
+
+# -- aliases ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_alias_belongs_to_the_first_who_names_it() -> None:
+    found = settle([order("a", aliases=["x", "y"]), order("b", aliases=["y", "z"])])
+    assert found.deployments["a"].exposure.aliases == ("x", "y")
+    assert found.deployments["b"].exposure.aliases == ("z",)
+    (problem,) = found.problems
+    assert (problem.path, problem.field, problem.severity) == ("deploy.yaml", "models.b.aliases", Severity.ERROR)
+    assert problem.message == "the alias 'y' already belongs to 'a'; 'b' serves without it"
+
+
+def test_a_name_goes_before_an_alias_wherever_it_stands() -> None:
+    found = settle([order("a", aliases=["b"]), order("b")])
+    assert found.deployments["a"].exposure.aliases == ()
+    assert found.problems[0].message == "the alias 'b' already belongs to 'b'; 'a' serves without it"
+
+
+def test_an_alias_that_says_nothing_new_is_no_problem() -> None:
+    found = settle([order("a", aliases=["a", "x", "x"])])
+    assert found.deployments["a"].exposure.aliases == ("x",)
+    assert found.problems == ()
+
+
+# -- what a deployment says ------------------------------------------------------------------------------------------
+
+
+def test_the_launch_says_what_the_engine_needs() -> None:
+    launch = deployed(llm(chat_template=TEMPLATE), options={"n": 1}, engines=[engine(options={})]).launch
+    assert launch.as_file() == {
+        "version": 1,
+        "uid": "chat",
+        "engine": "native",
+        "model_type": "LLM",
+        "model_name": "llm",
+        "format": "pytorch",
+        "size": "0_5",
+        "quantization": "none",
+        "weights": "/path/to/models--Qwen--Qwen2.5-0.5B",
+        "definition": launch.definition,
+        "options": {"n": 1},
+    }
+    assert launch.definition["chat_template"] == TEMPLATE
+    assert launch.definition["context_length"] == 32768
+
+
+def test_the_environment_of_the_entry_goes_before_the_engines_own() -> None:
+    found = deployed(env={"B": "entry", "C": "entry"}, engines=[engine(env={"A": "engine", "B": "engine"})])
+    assert found.command.env == (("A", "engine"), ("B", "entry"), ("C", "entry"))
+    assert "env" not in found.launch.as_file()
+
+
+def test_the_command_is_filled_in_but_for_what_only_the_runtime_knows() -> None:
+    command = deployed(engines=[engine(health="/up", stop_grace=3.0)]).command
+    assert command.argv == ("/bin/python", "/engines/native", "--launch", "{launch}", "--backend={backend}", "b")
+    assert (command.health, command.stop_grace, command.probe) == ("/up", 3.0, None)
+
+
+def test_the_probe_is_the_one_of_the_model_type() -> None:
+    probes = {"LLM": {"path": "/one", "body": {}}, "rerank": {"path": "/two", "body": {}}}
+    assert deployed(engines=[engine(probe=probes)]).command.probe == Probe(path="/one", body={})
+
+
+@pytest.mark.parametrize(
+    ("gpus", "replicas", "wish"),
+    [
+        ("auto", 1, Wish()),
+        ("none", 1, Wish()),
+        (0, 1, Wish()),
+        (2, 3, Wish(2)),
+        ([1, 0], 1, Wish(2, (1, 0))),
+        ([1, 0], 2, Wish(2, (1, 0))),
+        ([1, 0], 0, Wish(2, (1, 0))),
+        ([], 2, Wish()),
+    ],
+)
+def test_wishes_for_cards(gpus: Any, replicas: int, wish: Wish) -> None:
+    assert deployed(gpus=gpus, replicas=replicas).wish == wish
+
+
+def test_defaults_that_the_server_cannot_take_are_left_to_the_gateway() -> None:
+    stops = {"stop": ["<|end|>"], "stop_token_ids": [2]}
+    asking = engine(request_defaults=["stop", "stop_token_ids"])
+    assert deployed(llm(**stops), engines=[asking]).exposure.request_defaults == stops
+    assert deployed(llm(stop=["x"], stop_token_ids=[]), engines=[asking]).exposure.request_defaults == {"stop": ["x"]}
+    assert deployed(llm(**stops)).exposure.request_defaults == {}
+
+
+def test_a_kind_without_specs_is_one_spec() -> None:
+    audio = registration("audio", model_format="ggufv2", quantization="q5")
+    found = deployed(audio, model="audio", engines=[engine(serves=[{"type": "audio"}])])
+    assert (found.launch.format, found.launch.quantization, found.launch.size) == ("ggufv2", "q5", "")
+    assert found.launch.weights == "/path/to/my-ChatTTS"
+
+
+def test_exit_codes_that_mean_never_come_from_the_engine() -> None:
+    assert deployed(engines=[engine(never_start={78: "bad weights"})]).never_start == {78: "bad weights"}
+
+
+# -- what makes a revision -------------------------------------------------------------------------------------------
+
+
+def revision(definition: Registration | None = None, **entry: Any) -> str:
+    """The revision of a deployment."""
+    found: Deployment = deployed(definition or llm(), engines=[engine(options={})], **entry)
+    assert found.revision == found.launch.digest()
+    return found.revision
+
+
+BASE = revision()
+TEXTS = st.text(max_size=5)
+
+
+@settings(max_examples=settings().max_examples // 2)
+@given(
+    description=st.none() | TEXTS,
+    languages=st.lists(TEXTS, max_size=2),
+    aliases=st.lists(st.sampled_from(["x", "y", "z"]), unique=True),
+    limit=st.none() | st.integers(1, 99),
+    replicas=st.integers(0, 9),
+)
+def test_what_no_engine_acts_on_restarts_nothing(
+    description: str | None, languages: list[str], aliases: list[str], limit: int | None, replicas: int
+) -> None:
+    changed = llm(model_description=description, model_lang=languages, cache_config={"a": 1})
+    same = Registration("LLM", "llm", changed.definition, "runtime", "elsewhere.yaml", "other")
+    assert revision(same, aliases=aliases, request_limit=limit, replicas=replicas) == BASE
+
+
+CHANGES: list[tuple[Registration, dict[str, Any]]] = [
+    (llm(), {"options": {"n": 1}}),
+    (llm(), {"env": {"A": "1"}}),
+    (llm(), {"path": "/elsewhere"}),
+    (llm(chat_template=TEMPLATE), {}),
+    (llm(context_length=4096), {}),
+    (llm(stop=["x"]), {}),
+    (llm(model_ability=["generate", "chat"]), {}),
+    (llm(model_family="other"), {}),
+    (llm(my_own_key=1), {}),
+    (llm({"quantization": "4-bit"}), {}),
+    (llm({"model_size_in_billions": "7"}), {}),
+    (llm({"model_format": "awq"}), {}),
+    (llm({"model_uri": "/another"}), {}),
+]
+
+
+def test_what_an_engine_acts_on_is_another_revision_each() -> None:
+    any_format = [engine(options={}, serves=[{"type": "LLM"}])]
+    found = [deployed(each, engines=any_format, **entry).revision for each, entry in CHANGES]
+    assert len({BASE, *found}) == len(CHANGES) + 1
+
+
+def test_the_engine_and_the_public_name_make_a_revision_too() -> None:
+    other = deployed(engines=[engine("other", options={})]).revision
+    named = settle([order("x")], engines=[engine(options={})]).deployments["x"].revision
+    assert len({BASE, other, named}) == 3
+
+
+@settings(max_examples=settings().max_examples // 4)
+@given(st.dictionaries(TEXTS, st.integers() | TEXTS, min_size=2), st.randoms(use_true_random=False))
+def test_the_order_in_which_options_are_written_does_not_count(options: dict[str, Any], chance: random.Random) -> None:
+    turned = dict(chance.sample(list(options.items()), len(options)))
+    launch = deployed().launch
+    assert replace(launch, options=options).digest() == replace(launch, options=turned).digest()
+
+
+def test_a_revision_is_twelve_hexadecimal_digits() -> None:
+    assert len(BASE) == 12
+    assert int(BASE, 16) >= 0
+
+
+def test_a_definition_and_its_second_version_make_one_revision() -> None:
+    base = template("llm")["model_specs"][0]
+    spec = {key: value for key, value in base.items() if key != "quantization"}
+    first = registration("llm", version=1, model_specs=[{**spec, "quantizations": ["none"]}])
+    assert revision(first) == BASE

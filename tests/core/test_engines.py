@@ -1,0 +1,142 @@
+"""Which engine serves which weights, and what it says where it does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from xserve.core.deploy import Entry
+from xserve.core.engines import (
+    Choice,
+    Engine,
+    Verdict,
+    choose,
+    find_engine,
+    normal_name,
+    select_specs,
+    specs_of,
+    verdicts,
+)
+
+from .houses import engine, llm, registration
+
+TORCH = engine("vllm", title="vLLM")
+GGUF = engine("llama_cpp", title="llama.cpp", serves=[{"type": "LLM", "formats": ["ggufv2"]}])
+BOTH = engine("both", serves=[{"type": "LLM", "formats": ["awq", "ggufv2"]}, {"type": "LLM", "formats": ["pytorch"]}])
+SHY = engine("fake", serves=[{"type": "LLM"}], only_when_named=True)
+RERANKER = engine("reranker", serves=[{"type": "rerank"}])
+MISSING = engine(
+    "missing", installed=False, backends=[{"name": "a", "install": "do a"}, {"name": "b", "install": "do b"}]
+)
+SPECS = [
+    {"model_format": "ggufv2", "quantization": "Q4", "model_size_in_billions": "7"},
+    {"model_format": "pytorch", "quantization": "none", "model_size_in_billions": "7"},
+    {"model_format": "pytorch", "quantization": "none", "model_size_in_billions": "0_5"},
+]
+DEFINITION = llm(*SPECS).definition
+
+
+def chosen(engines: list[Engine], wanted: str | None = None, **entry: Any) -> tuple[str, str] | str:
+    """Engine and format that are chosen, or the sentence."""
+    found = choose(DEFINITION, select_specs(DEFINITION, Entry(**entry)), wanted, engines)
+    return (found.engine.manifest.name, found.spec["model_format"]) if isinstance(found, Choice) else found
+
+
+@pytest.mark.parametrize(
+    ("engines", "entry", "choice"),
+    [
+        ([TORCH], {}, ("vllm", "pytorch")),
+        ([TORCH, GGUF], {}, ("llama_cpp", "ggufv2")),
+        ([BOTH, GGUF], {}, ("both", "ggufv2")),
+        ([GGUF, BOTH], {}, ("llama_cpp", "ggufv2")),
+        ([TORCH, GGUF], {"format": "pytorch"}, ("vllm", "pytorch")),
+        ([GGUF, BOTH], {"format": "pytorch"}, ("both", "pytorch")),
+        ([MISSING, TORCH], {}, ("vllm", "pytorch")),
+        ([SHY, TORCH], {}, ("vllm", "pytorch")),
+        ([RERANKER, TORCH], {}, ("vllm", "pytorch")),
+    ],
+)
+def test_the_first_spec_that_an_engine_serves_by_the_first_engine(
+    engines: list[Engine], entry: dict[str, Any], choice: tuple[str, str]
+) -> None:
+    assert chosen(engines, **entry) == choice
+
+
+@pytest.mark.parametrize(
+    ("engines", "sentence"),
+    [
+        ([RERANKER], "reranker: does not serve LLM models"),
+        ([MISSING], "missing: not installed (do a; or do b)"),
+        ([SHY], "there are no engines"),
+        ([RERANKER, MISSING], "reranker: does not serve LLM models; missing: not installed (do a; or do b)"),
+    ],
+)
+def test_where_none_can_each_says_why(engines: list[Engine], sentence: str) -> None:
+    assert chosen(engines) == f"no engine can serve it: {sentence}"
+
+
+def test_all_formats_that_an_engine_takes_are_told() -> None:
+    awq = llm({"model_format": "gptq"}).definition
+    assert choose(awq, specs_of(awq), None, [BOTH]) == "no engine can serve it: both: needs awq or ggufv2 or pytorch"
+
+
+def test_an_engine_that_is_named_is_the_only_one_asked() -> None:
+    assert chosen([TORCH, GGUF], "vllm") == ("vllm", "pytorch")
+    assert chosen([TORCH, GGUF], "vllm", format="ggufv2") == "no engine can serve it: vllm: needs pytorch"
+
+
+def test_an_engine_that_must_be_named_serves_when_it_is() -> None:
+    assert chosen([TORCH, SHY], "fake") == ("fake", "ggufv2")
+
+
+@pytest.mark.parametrize("name", ["llama_cpp", "llama.cpp", "Llama.CPP", "LLAMACPP", "llama-cpp", "vLLM", "VLLM"])
+def test_an_engine_is_found_by_name_or_title_however_it_is_written(name: str) -> None:
+    found = find_engine(name, [TORCH, GGUF])
+    assert found is (GGUF if normal_name(name) == "llamacpp" else TORCH)
+
+
+@pytest.mark.parametrize("name", ["llama", "", "...", "transformers"])
+def test_another_name_finds_none(name: str) -> None:
+    assert find_engine(name, [TORCH, GGUF]) is None
+
+
+@pytest.mark.parametrize(
+    ("entry", "rows"),
+    [
+        ({}, [0, 1, 2]),
+        ({"format": "pytorch"}, [1, 2]),
+        ({"size": "7"}, [0, 1]),
+        ({"quantization": "none", "size": "0_5"}, [2]),
+        ({"size": "0"}, []),
+        ({"format": "PyTorch"}, []),
+    ],
+)
+def test_an_entry_selects_specs(entry: dict[str, Any], rows: list[int]) -> None:
+    found = select_specs(DEFINITION, Entry(**entry))
+    assert found == [specs_of(DEFINITION)[row] for row in rows]
+
+
+def test_a_kind_without_specs_has_one() -> None:
+    (spec,) = specs_of(registration("image").definition)
+    assert spec == {
+        "model_id": None,
+        "model_uri": "file:///path/to/my-qwen-image",
+        "model_revision": None,
+        "model_hub": "huggingface",
+        "model_format": "",
+        "quantization": "none",
+    }
+
+
+def test_the_table_has_a_row_for_every_spec_and_engine() -> None:
+    assert list(verdicts(DEFINITION, [TORCH, MISSING]))[:3] == [
+        Verdict("vllm", "ggufv2", "7", "Q4", "needs pytorch"),
+        Verdict("missing", "ggufv2", "7", "Q4", "needs pytorch"),
+        Verdict("vllm", "pytorch", "7", "none", ""),
+    ]
+    assert len(list(verdicts(DEFINITION, [TORCH, MISSING]))) == 6
+
+
+def test_an_engine_that_needs_no_backend_is_installed() -> None:
+    assert Engine(TORCH.manifest, "/x", "").missing == ""

@@ -9,8 +9,9 @@ import stat
 
 import pytest
 
+from xserve.http.departure import EXTENSION
 from xserve.http.listener import Listener
-from xserve.http.protocol import MAX_PIPELINED, ConnectionLimits
+from xserve.http.protocol import MAX_PIPELINED, ConnectionLimits, GuardedProtocol
 from xserve.http.sockets import BindError, bind_tcp, bind_unix
 
 GET = b"GET /x HTTP/1.1\r\nhost: localhost\r\n\r\n"
@@ -133,6 +134,53 @@ async def test_a_slow_body_that_keeps_the_least_pace_is_let_through(listen):
         await asyncio.sleep(0.01)
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
     writer.close()
+
+
+async def test_an_application_that_is_slow_to_read_is_not_blamed_on_the_client(listen, until, monkeypatch):
+    checks = 0
+    rearm = GuardedProtocol._rearm
+
+    def counted(self):
+        nonlocal checks
+        checks += self.flow.read_paused
+        rearm(self)
+
+    monkeypatch.setattr(GuardedProtocol, "_rearm", counted)
+    reading = asyncio.Event()
+
+    async def slow(scope, receive, send):
+        await reading.wait()
+        while (await receive())["more_body"]:
+            pass
+        await answer(send, b"thanks")
+
+    limits = ConnectionLimits(body_seconds=0.02, body_floor=1_000_000)
+    reader, writer = await asyncio.open_connection("127.0.0.1", (await listen(slow, limits)).port)
+    writer.write(POST + b"z" * 99_999)  # uvicorn stops reading at 64 kB
+    await until(lambda: checks >= 3)
+    writer.write(b"z")
+    reading.set()
+    await asyncio.wait_for(reader.readuntil(b"thanks"), 10)
+    writer.close()
+
+
+async def test_a_departure_is_noticed_although_reading_was_paused_in_the_body(listen):
+    """uvicorn pauses in a large body, and a connection that is not read from never seems to close."""
+    watching, left = asyncio.Event(), asyncio.Event()
+
+    async def app(scope, receive, send):
+        watch = scope["extensions"][EXTENSION]
+        await receive()
+        watch.__self__.flow.pause_reading()
+        watch(left.set)
+        watching.set()
+        await left.wait()
+
+    _, writer = await asyncio.open_connection("127.0.0.1", (await listen(app)).port)
+    writer.write(GET)
+    await asyncio.wait_for(watching.wait(), 10)
+    writer.close()
+    await asyncio.wait_for(left.wait(), 10)
 
 
 async def test_a_body_that_goes_on_for_ever_after_the_answer_is_closed(listen):

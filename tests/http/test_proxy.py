@@ -61,7 +61,8 @@ async def gateway(listen):
 
     async def start(*engines, limits: ProxyLimits | None = None, **exposure) -> Gateway:
         gateway = Gateway(limits)
-        gateway.port = (await listen(Guard(gateway.route))).port
+        gateway.listener = await listen(Guard(gateway.route))
+        gateway.port = gateway.listener.port
         gateway.publish(*engines, **exposure)
         made.append(gateway)
         return gateway
@@ -443,9 +444,11 @@ async def test_a_client_that_leaves_behind_a_pipelined_request_cancels_the_engin
     engine = await start_engine(hang)
     front = await gateway(engine)
     _, writer = await connect(front.port, ask())
+    await asyncio.wait_for(engine.asked.wait(), 10)
     head = f"POST {PATH} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: "
     writer.write(head.encode() + b"%d\r\n\r\n" % len(ask()) + ask())
-    await asyncio.wait_for(engine.asked.wait(), 10)
+    (connection,) = front.listener._state.connections
+    await until(lambda: len(connection.pipeline) == 1)
     writer.close()
     await asyncio.wait_for(engine.abandoned.wait(), 10)
     await until(lambda: front.busy() == 0)

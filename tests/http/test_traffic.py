@@ -116,6 +116,24 @@ def test_a_draining_replica_gets_nothing_new_and_reports_its_last_release_once(t
     assert traffic.in_flight("m-0") == 0
 
 
+def test_a_release_reports_nothing_unless_the_replica_drains(traffic, drained):
+    publish(traffic)
+    traffic.enter("m").release()
+    lease = traffic.enter("m")
+    traffic.withdraw("m")
+    lease.release()
+    assert drained == []
+
+
+def test_replicas_that_are_gone_leave_nothing_behind(traffic):
+    publish(traffic)
+    lease = traffic.enter("m")
+    traffic.set_endpoints("m", [("new", "/new")])
+    lease.release()
+    traffic.withdraw("m")
+    assert not traffic._replicas
+
+
 def test_draining_an_idle_or_unknown_replica_reports_at_once(traffic, drained):
     publish(traffic)
     traffic.drain("m-0")
@@ -134,13 +152,18 @@ def test_a_replica_that_is_no_endpoint_any_more_finishes_and_can_be_drained(traf
     assert (drained, traffic.in_flight("m-0")) == (["m-0"], 0)
 
 
-def test_a_replica_that_comes_back_keeps_its_count(traffic):
+def test_a_replica_that_comes_back_keeps_its_count_and_can_be_drained(traffic):
     publish(traffic, replicas=1)
-    traffic.enter("m")
+    first = traffic.enter("m")
     traffic.set_endpoints("m", [])
     traffic.set_endpoints("m", [("m-0", "/m/0")])
-    assert traffic.enter("m").instance == "m-0"
-    assert traffic.in_flight("m-0") == 2
+    again = traffic.enter("m")
+    assert (again.instance, traffic.in_flight("m-0")) == ("m-0", 2)
+    first.release()
+    again.release()
+    traffic.drain("m-0")
+    with pytest.raises(ApiError):
+        traffic.enter("m")
 
 
 def test_a_drained_replica_stays_out_even_if_it_is_listed_again(traffic):

@@ -146,13 +146,26 @@ def test_a_reader_that_leaves_is_no_reason_to_complain(script: Script) -> None:
         assert process.wait(60) == 141
 
 
+def test_a_full_disk_is_a_sentence(child: Child) -> None:
+    with open("/dev/full", "w") as full:
+        ran = child("--version", stdout=full, stderr=subprocess.PIPE, capture_output=False)
+    assert (ran.returncode, ran.stderr) == (1, "xserve: [Errno 28] No space left on device\n")
+
+
+def test_without_a_stdout_nothing_breaks(child: Child) -> None:
+    ran = child("--version", preexec_fn=lambda: os.close(1), stdout=None, stderr=subprocess.PIPE, capture_output=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
 def test_ctrl_c_ends_without_a_traceback(script: Script, config_dir: Path) -> None:
     def interrupt(_: Any) -> Answer:
         os.kill(int((config_dir / "pid").read_text()), signal.SIGINT)
         return Answer({})
 
     script.on("GET", "/xserve/v1/wait", interrupt)
-    code = f"import os, sys; open({str(config_dir / 'pid')!r}, 'w').write(str(os.getpid()))\n"
+    # Whoever runs the tests in the background may have handed down that SIGINT is ignored.
+    code = "import os, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code += f"open({str(config_dir / 'pid')!r}, 'w').write(str(os.getpid()))\n"
     code += "from xserve.cli.main import main; sys.exit(main(['wait']))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert ran.returncode == 130

@@ -33,7 +33,7 @@ def run_engines(args: Arguments) -> int:
 
 def render_engines(engines: list[dict[str, Any]]) -> str:
     """Every engine, installed or not."""
-    return table(("ENGINE", "INSTALLED", "SERVES", "ABOUT"), map(_engine_row, engines))
+    return table(("ENGINE", "INSTALLED", "SERVES", "HOW TO GET IT"), map(_engine_row, engines))
 
 
 def render_verdicts(verdicts: list[dict[str, Any]]) -> str:
@@ -47,7 +47,7 @@ def render_verdicts(verdicts: list[dict[str, Any]]) -> str:
 
 def _engine_row(engine: dict[str, Any]) -> tuple[str, ...]:
     installed = (engine["backend"] or "yes") if engine["installed"] else "no"
-    return engine["name"], installed, _serves(engine["serves"]), engine["reason"] or engine["description"]
+    return engine["name"], installed, _serves(engine["serves"]), engine["reason"]
 
 
 def _serves(rows: list[dict[str, Any]]) -> str:

@@ -18,15 +18,19 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run one command line; returns its exit code. Usage errors leave by SystemExit(2), as argparse has it."""
     try:
         code = run(sys.argv[1:] if words is None else words)
-        sys.stdout.flush()
+        print(end="", flush=True)  # what cannot be written shows here, not at the interpreter's end
     except CommandError as error:
         print(f"xserve: {error}", file=sys.stderr)
         return error.code
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except BrokenPipeError:
-        silence(sys.stdout.fileno())
+        silence(1)
         return Exit.BROKEN_PIPE
+    except OSError as error:
+        silence(1)
+        print(f"xserve: {error}", file=sys.stderr)
+        return Exit.FAILED
     return code
 
 
@@ -41,6 +45,8 @@ def run(words: Sequence[str]) -> int:
     name, *rest = words
     if name not in MODULES:
         refuse(name)
+    # pydantic would read the metadata of every installed package to look for plugins; none is wanted here.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     commands: Mapping[str, Command] = import_module(MODULES[name]).COMMANDS
     return commands[name].run(parse(name, commands[name], rest))
 

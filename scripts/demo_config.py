@@ -35,13 +35,13 @@ _HOW_TO = """
 Talk to it, in another terminal, once it says that chat is ready:
 
   curl http://127.0.0.1:{port}/v1/chat/completions -H 'Content-Type: application/json' \\
-       -d '{{"model": "chat", "messages": [{{"role": "user", "content": "What is 2+3?"}}]}}'
+       -d '{{"model": "chat", "messages": [{{"role": "user", "content": "What is 2+3?"}}], "temperature": 0}}'
 
-  .venv/bin/xserve chat chat "What is 2+3?" --config-dir {config}
+  .venv/bin/xserve chat chat "What is 2+3?" --temperature 0 --config-dir {config}
 
   python -c 'from openai import OpenAI
 client = OpenAI(base_url="http://127.0.0.1:{port}/v1", api_key="none")
-print(client.completions.create(model="chat", prompt="The capital of France is", max_tokens=3).choices[0].text)'
+print(client.completions.create(model="chat", prompt="The capital of France is", max_tokens=3, temperature=0).choices[0].text)'
 
 Its files are in {config}: drop definitions into models.d/, name them in deploy.yaml.
 """

@@ -118,8 +118,11 @@ class Loop:
             asyncio.get_running_loop().call_soon(self.think)
 
     def close(self) -> None:
-        """No decision is made any more; the runtime is closed by whoever made it."""
+        """Tell every instance to leave; no decision is made any more. Whoever made the runtime waits for it."""
         self._closed = True
+        for instance in list(self._instances.values()):
+            if instance.state is not State.STOPPING:
+                self._act(Stop(instance.uid, instance.id, "the daemon leaves"))
         if self._timer is not None:
             self._timer.cancel()
 

@@ -86,6 +86,19 @@ def test_a_connection_that_breaks_is_a_sentence() -> None:
         thread.join()
 
 
+def test_a_daemon_that_leaves_while_it_is_told_something_is_not_taken_for_a_reader_of_ours(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broken pipe of the socket is a failure; only one of stdout is quiet."""
+
+    def break_pipe(*_: object) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("http.client.HTTPConnection.request", break_pipe)
+    with pytest.raises(CommandError, match=r"broke: .*Broken pipe"):
+        client.get("/p")
+
+
 def test_an_address_that_is_none() -> None:
     with pytest.raises(CommandError, match="ftp://x is not an address"):
         Client(Target(("ftp://x",), "it", elsewhere=True)).get("/p")

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from xserve.cli.command import seconds
+
 from . import views
 from .scripted import Outcome, Script
 
@@ -52,6 +54,11 @@ def test_json_is_one_document_and_the_reason_is_on_stderr(script: Script, xserve
     script.on(*WAIT, views.wait("failed", "x: broken", views.failed()))
     ended = xserve("wait", "--json")
     assert (ended.code, json.loads(ended.out)["outcome"], ended.err) == (1, "failed", "xserve: x: broken\n")
+
+
+@pytest.mark.parametrize(("text", "value"), [("600", 600), ("0.5", 0.5), ("90s", 90), ("1.5m", 90), ("2h", 7200)])
+def test_times(text: str, value: float) -> None:
+    assert seconds(text) == value
 
 
 @pytest.mark.parametrize("text", ["soon", "-1", "5d", ""])

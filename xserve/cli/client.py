@@ -120,8 +120,6 @@ class Client:
         except TimeoutError as error:
             raise CommandError(f"the daemon did not answer {method} {path} within {patience:g} s") from error
         except (OSError, HTTPException) as error:
-            if isinstance(error, BrokenPipeError):
-                raise
             raise CommandError(f"the connection to the daemon broke: {_why(error)}") from error
         finally:
             connection.close()

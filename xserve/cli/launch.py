@@ -36,7 +36,7 @@ def launch_options(parser: Parser) -> None:
     """What to launch, how, and where."""
     _what(parser)
     _how(parser)
-    parser.add_argument("-p", "--persist", action="store_true", help="Serve it again after a restart of the daemon.")
+    parser.add_argument("-p", "--persist", action="store_true", help="Keep it over a reboot.")
     add_json(parser)
     add_common(parser)
     for options, what in _LATER:

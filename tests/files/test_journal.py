@@ -221,7 +221,7 @@ def test_a_full_disk_is_told_and_tried_again(place, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
-        place.put("b.yaml", "name: b\n")
+        put_old(place, "b.yaml", "name: b\n")
         look = place.look()
         assert set(served(look)) == {"a", "b"}
         assert "not persisted: No space left on device" in look.problems[0].message

@@ -185,6 +185,14 @@ def test_a_renamed_file_keeps_its_model_without_a_gap(place):
     assert list(looks[1].files) == [str(path.with_name("b.yaml"))]
 
 
+def test_a_name_that_is_not_utf_8_harms_nobody(place):
+    place.put("a.yaml", GOOD)
+    with open(os.fsencode(place.root / "models.d") + b"/\xff.yaml", "w") as file:
+        file.write("name: b\n")
+
+    assert set(served(place.settle())) == {"a"}
+
+
 @pytest.mark.parametrize("name", [".a.yaml", "a.yaml~", "a.bak.yaml", "a.txt", ".ansible_tmpx7a.json", "a.yaml.swp"])
 def test_names_that_do_not_count_are_not_read(place, name):
     place.put(name, "bad: [")

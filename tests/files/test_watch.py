@@ -111,6 +111,16 @@ def test_a_directory_made_anew_is_watched_again(watch, alarm, directory):
     rearm(watch, alarm, directory)
 
 
+def test_a_directory_made_anew_with_the_same_inode_is_watched_again(watch, alarm, directory, monkeypatch):
+    monkeypatch.setattr(module, "_identity", lambda path: (1, 1))
+    watch.arm([str(directory)])
+    directory.rmdir()
+    directory.mkdir()
+    alarm.fall_silent()
+
+    rearm(watch, alarm, directory)
+
+
 def test_a_directory_swapped_by_rename_wakes_and_is_watched_again(watch, alarm, directory):
     watch.arm([str(directory)])
     other = directory.with_name("next")

@@ -20,6 +20,7 @@ IGNORED = (
     r".*\.(dpkg|ucf)-.*",  # what Debian's packages leave beside a changed configuration file
     r".*\.rpm(new|save|orig)(\..*)?",
     r"4913",  # vim tries with this name whether it may write here
+    r".*[\udc80-\udcff].*",  # not UTF-8: neither a log nor an answer could name it
 )
 """Regular expressions for whole names that are never read, whatever they end in."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from xserve.core.actions import Action, Drain, Plan, Publish, Start, Stop, Withdraw
@@ -133,7 +134,7 @@ class Simulation:
         return [each for each in self.observed().of(uid) if each.state in LIVE]
 
 
-_NEXT = {
+_NEXT: dict[State, Callable[[str], Event]] = {
     State.STARTING: Loaded,
     State.PROBING: Answered,
     State.DRAINING: Drained,

@@ -59,17 +59,17 @@ def wanted(uid: str, choice: Folded) -> Deployment | Waiting | None:
     kind = choice.pick(("deployment", "nothing", "deployment", "waiting"))
     exposure = choice.pick(EXPOSURES)
     if kind == "deployment":
-        replicas, revision = choice.pick((1, 0, 2, 3)), choice.pick(REVISIONS)
+        replicas, revision = choice.pick((1, 0, 2, 3, 3)), choice.pick(REVISIONS)
         return deployment(uid, revision, replicas, wish=choice.pick(WISHES), exposure=exposure)
     return waiting(uid, keep=choice.pick((True, False)), exposure=exposure) if kind == "waiting" else None
 
 
 def tree(number: int, choice: Folded) -> Instance:
     """A process tree."""
-    state = choice.pick(tuple(State))
+    state = choice.pick((State.READY, State.READY, State.READY, *State))
     new = instance(
         state,
-        uid=choice.pick(("a", "a", "b", "gone")),
+        uid=choice.pick(("a", "a", "a", "b", "gone")),
         revision=choice.pick(REVISIONS),
         ordinal=choice.pick(range(4)),
         since=NOW - choice.pick(AGES),
@@ -105,10 +105,13 @@ def unfold_records(choices: Sequence[Folded]) -> dict[tuple[str, str], Record]:
     }
 
 
-WANTED = st.builds(
-    lambda *choices: desired(*filter(None, map(wanted, UIDS, choices))),
-    *[FOLDED] * len(UIDS),
-)
+def unfold_wanted(choices: Sequence[Folded]) -> Desired:
+    """What is wanted under each name."""
+    found = [wanted(uid, choice) for uid, choice in zip(UIDS, choices, strict=True)]
+    return desired(*[each for each in found if each is not None])
+
+
+WANTED = st.builds(unfold_wanted, st.tuples(*[FOLDED] * len(UIDS)))
 
 
 def unfold(
@@ -124,7 +127,7 @@ def unfold(
 WORLDS = st.builds(
     unfold,
     WANTED,
-    st.lists(FOLDED, max_size=7),
+    st.lists(FOLDED, max_size=8),
     st.lists(FOLDED, max_size=2),
     st.lists(FOLDED, max_size=3),
     FOLDED,

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from xserve.core.desired import Deployment
+from xserve.core.desired import Deployment, Waiting
 from xserve.core.events import Answered, Drained, Exit, Exited, Loaded, Unhealthy
 from xserve.core.forecast import forecast
 from xserve.core.lifecycle import COMING, LIVE, Instance, State
@@ -43,7 +43,8 @@ class Faults(RuleBasedStateMachine):
     def edit(self, uid: str, choice: Folded) -> None:
         """Somebody writes, changes or removes an entry."""
         now = self.world.desired
-        others = [each for each in (*now.deployments.values(), *now.waiting.values()) if each.uid != uid]
+        entries: list[Deployment | Waiting] = [*now.deployments.values(), *now.waiting.values()]
+        others = [each for each in entries if each.uid != uid]
         new = wanted(uid, choice)
         self.world.want(desired(*others, *([new] if new else [])))
 

@@ -12,9 +12,7 @@ from xserve.core.reasons import Reason
 from xserve.core.reconcile import Policy
 from xserve.placement.first_fit import first_fit
 
-from .worlds import EXPOSURE, NOW, POLICY, deployment, desired, instance, observed
-
-OLD = {"revision": "old"}
+from .worlds import EXPOSURE, NOW, POLICY, deployment, desired, instance, observed, old
 
 
 def test_actions_as_rows() -> None:
@@ -48,7 +46,7 @@ def test_a_new_deployment_is_published_and_started() -> None:
 
 
 def test_a_change_starts_drains_and_stops_in_this_order() -> None:
-    assert kinds(desired(deployment()), observed(instance(**OLD))) == ["Start", "Drain", "Stop"]
+    assert kinds(desired(deployment()), observed(old())) == ["Start", "Drain", "Stop"]
 
 
 def test_a_removal_withdraws_drains_and_stops() -> None:
@@ -56,7 +54,7 @@ def test_a_removal_withdraws_drains_and_stops() -> None:
 
 
 def test_what_is_under_way_is_no_action_of_the_forecast() -> None:
-    world = observed(instance(State.PROBING), instance(State.STOPPING, **OLD))
+    world = observed(instance(State.PROBING), old(State.STOPPING))
     assert kinds(desired(deployment()), world) == []
 
 

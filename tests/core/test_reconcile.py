@@ -22,6 +22,7 @@ from .worlds import (
     failing,
     instance,
     observed,
+    old,
     published,
     reason_of,
     record,
@@ -32,7 +33,6 @@ from .worlds import (
 )
 
 ALL_STATES = list(State)
-OLD = {"revision": "old"}
 
 
 def test_nothing_wanted_and_nothing_there_is_nothing_to_do() -> None:
@@ -78,7 +78,7 @@ def test_a_stopping_instance_is_not_told_again() -> None:
 
 
 def test_an_entry_that_waits_keeps_what_it_has() -> None:
-    plan = decide(desired(waiting()), observed(instance(**OLD), instance(State.STARTING, ordinal=1)))
+    plan = decide(desired(waiting()), observed(old(), instance(State.STARTING, ordinal=1)))
     assert plan.actions == ()
     assert plan.explanations == {"chat": Explanation(Reason.NO_WEIGHTS, "its weights are not there yet")}
 
@@ -183,6 +183,12 @@ def test_only_so_many_load_at_once_over_all_deployments() -> None:
         )
 
 
+def test_the_turn_goes_by_name_and_not_by_the_order_of_files() -> None:
+    wanted = desired(deployment("b"), deployment("a"))
+    plan = decide(wanted, observed(published=("a", "b")), policy=Policy(max_starting=1))
+    assert starts(plan) == [("a", "new", 0)]
+
+
 def test_ready_instances_do_not_count_as_loading() -> None:
     world = observed(instance(), instance(uid="b", revision="x"), published=("chat",))
     assert len(starts(decide(desired(deployment(replicas=2)), world, policy=Policy(max_starting=1)))) == 1
@@ -239,7 +245,7 @@ def test_an_instance_beyond_the_number_of_replicas_drains() -> None:
 
 
 def test_the_old_revision_serves_on_until_the_new_one_is_ready() -> None:
-    plan = decide(desired(deployment()), observed(instance(**OLD)))
+    plan = decide(desired(deployment()), observed(old()))
     assert starts(plan) == [("chat", "new", 0)]
     assert reason_of(plan, Start) == "replica 0 changes to revision new; the old one serves until it is ready"
     assert drains(plan) == []
@@ -249,25 +255,25 @@ def test_the_old_revision_serves_on_until_the_new_one_is_ready() -> None:
 
 
 def test_the_old_revision_drains_when_the_new_one_is_ready() -> None:
-    plan = decide(desired(deployment()), observed(instance(), instance(**OLD)))
+    plan = decide(desired(deployment()), observed(instance(), old()))
     assert drains(plan) == ["chat-old-0-ready-0"]
     assert reason_of(plan, Drain) == "revision new is ready in its place"
     assert dict(plan.explanations) == {}
 
 
 def test_old_replicas_leave_one_by_one_the_oldest_first() -> None:
-    olds = [instance(**OLD, ordinal=each, since=NOW - each) for each in range(3)]
+    olds = [old(ordinal=each, since=NOW - each) for each in range(3)]
     plan = decide(desired(deployment(replicas=3)), observed(instance(), *olds))
     assert drains(plan) == [olds[2].id]
 
 
 def test_more_replicas_of_a_new_revision_drain_no_old_one_early() -> None:
-    olds = [instance(**OLD, ordinal=each) for each in range(3)]
+    olds = [old(ordinal=each) for each in range(3)]
     assert drains(decide(desired(deployment(replicas=4)), observed(*olds))) == []
 
 
 def test_fewer_replicas_of_a_new_revision_let_the_rest_go_at_once() -> None:
-    olds = [instance(**OLD, ordinal=each) for each in range(3)]
+    olds = [old(ordinal=each) for each in range(3)]
     plan = decide(desired(deployment(replicas=1)), observed(*olds))
     assert len(drains(plan)) == 2
     assert {each.reason for each in plan.actions if isinstance(each, Drain)} == {"replicas is 1"}
@@ -279,20 +285,20 @@ def test_a_spare_replica_serves_on_while_the_wanted_ones_load() -> None:
 
 
 def test_a_spare_replica_of_the_wanted_revision_does_not_count_as_the_wanted_one() -> None:
-    world = observed(instance(ordinal=1), instance(**OLD))
+    world = observed(instance(ordinal=1), old())
     assert drains(decide(desired(deployment(replicas=1)), world)) == ["chat-old-0-ready-0"]
 
 
 @pytest.mark.parametrize("state", [State.STARTING, State.PROBING])
 def test_an_old_revision_that_still_loads_stops_at_once(state: State) -> None:
-    plan = decide(desired(deployment()), observed(instance(state, **OLD)))
+    plan = decide(desired(deployment()), observed(old(state)))
     assert len(stops(plan)) == 1
     assert reason_of(plan, Stop) == "revision new replaces it before it was ready"
     assert starts(plan) == [("chat", "new", 0)]
 
 
 def test_a_new_revision_that_fails_leaves_the_old_one_serving_and_says_so() -> None:
-    plan = decide(desired(deployment()), observed(instance(**OLD), records={("chat", "new"): record(None)}))
+    plan = decide(desired(deployment()), observed(old(), records={("chat", "new"): record(None)}))
     assert plan.actions == ()
     assert plan.explanations["chat"].sentence == "ended by signal 9; the previous revision serves on"
 

@@ -267,8 +267,9 @@ def test_every_law_holds(world: World) -> None:
         holds(world, plan)
 
 
-@given(WORLDS, st.randoms(use_true_random=False))
-def test_the_order_of_the_input_does_not_matter(world: World, chance: random.Random) -> None:
+@given(WORLDS, st.integers(0, 99))
+def test_the_order_of_the_input_does_not_matter(world: World, seed: int) -> None:
+    chance = random.Random(seed)
     wanted, seen = world.desired, world.observed
     other = World(
         Desired(shuffled(wanted.deployments, chance), shuffled(wanted.waiting, chance)),

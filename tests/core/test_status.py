@@ -19,10 +19,9 @@ from xserve.core.reasons import Reason
 from xserve.core.status import Gauges, action_views, model_views, problem_view, settled, waiting_views
 from xserve.core.views import ModelView
 
-from .worlds import NOW, decide, deployment, desired, failing, instance, observed, record, waiting
+from .worlds import NOW, decide, deployment, desired, failing, instance, observed, old, record, waiting
 
 GAUGES = Gauges(in_flight=len, log=lambda key: f"/logs/{key}")
-OLD = {"revision": "old"}
 
 
 def views(wanted: Desired, world: Observed) -> list[ModelView]:
@@ -49,7 +48,7 @@ RESTS = {("chat", "new"): record(NOW + 5)}
         (desired(deployment()), observed(instance(State.STARTING)), "starting", Reason.LOADING),
         (desired(deployment()), observed(instance(State.PROBING)), "starting", Reason.PROBING),
         (desired(deployment(replicas=0)), observed(), "disabled", Reason.SCALED_TO_ZERO),
-        (desired(deployment()), observed(instance(**OLD)), "updating", Reason.UPDATING),
+        (desired(deployment()), observed(old()), "updating", Reason.UPDATING),
         (
             desired(deployment(replicas=2)),
             observed(instance(), instance(State.STARTING, ordinal=1)),
@@ -99,7 +98,7 @@ def test_ready_says_whether_it_was_proved(instances: list[Any], sentence: str) -
 
 def test_what_is_shown_of_a_deployment() -> None:
     wanted = deployment(replicas=2, exposure=Exposure("LLM", ("gpt",), 8))
-    found = view(desired(wanted), observed(instance(), instance(**OLD), instance(State.STARTING, ordinal=1)))
+    found = view(desired(wanted), observed(instance(), old(), instance(State.STARTING, ordinal=1)))
     assert (found.model, found.model_type, found.engine, found.aliases) == ("chat", "LLM", "fake", ["gpt"])
     assert (found.request_limit, found.replicas, found.ready) == (8, 2, 2)
     assert (found.revision, found.running) == ("new", ["new", "old"])
@@ -117,7 +116,7 @@ def test_a_rejected_edit_of_either_file_shows(which: str) -> None:
 
 
 def test_what_waits_shows_its_entry() -> None:
-    found = view(desired(waiting()), observed(instance(**OLD)))
+    found = view(desired(waiting()), observed(old()))
     assert (found.model, found.deploy_path, found.replicas, found.ready) == ("chat", "deploy.yaml", 1, 1)
     assert (found.revision, found.engine, found.generation) == ("", "", "")
     assert found.message == "its weights are not there yet"
@@ -154,7 +153,7 @@ def test_a_failure_of_another_revision_is_not_shown() -> None:
 def test_problems_and_actions_as_they_are_shown() -> None:
     found = problem_view(Problem("a.yaml", 1, 2, "x", "is wrong"))
     assert (found.text, found.line, found.column, found.severity) == ("a.yaml:1:2: x: is wrong", 1, 2, "error")
-    plan = decide(desired(deployment()), observed(instance(**OLD, ordinal=1), instance(**OLD), published=()))
+    plan = decide(desired(deployment()), observed(old(ordinal=1), old(), published=()))
     assert [each.action for each in action_views(plan.actions)] == ["publish", "start", "drain"]
 
 
@@ -171,7 +170,7 @@ def test_loading_is_not_waiting() -> None:
         (desired(), observed(published=()), True),
         (desired(deployment(replicas=0)), observed(), True),
         (desired(waiting()), observed(), False),
-        (desired(deployment()), observed(instance(), instance(State.STOPPING, **OLD)), False),
+        (desired(deployment()), observed(instance(), old(State.STOPPING)), False),
         (desired(deployment()), observed(instance(State.STARTING)), False),
         (desired(deployment()), observed(records=FAILED), False),
     ],

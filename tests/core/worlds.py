@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from xserve.core.actions import Action, Drain, Plan, Publish, Start, Stop, Withdraw
@@ -89,6 +90,10 @@ def instance(
         sentence=sentence,
         gpus=gpus,
     )
+
+
+old = partial(instance, revision="old")
+"""A process tree of the revision that was wanted before."""
 
 
 def failing(uid: str = "chat", revision: str = "new", ordinal: int = 0) -> Instance:

@@ -138,11 +138,17 @@ class Api:
     async def embed(self, body: dict[str, Any], reply: Reply) -> None:
         """Embed a text or a list of texts."""
         texts = body.get("input")
-        if not texts:
+        texts = [texts] if isinstance(texts, str) else texts
+        if not isinstance(texts, list) or not texts:
             raise HttpError(400, "The input must be a text or a list of texts.")
-        async with contextlib.aclosing(self.on_thread(lambda: [self.model.create_embedding(texts)])) as all_:
-            async for answer in all_:
-                await reply.json({**answer, "model": self.settings.uid})
+        normalize = self.settings.options["normalize"]
+
+        def work() -> Any:
+            return [self.model.embed(texts, normalize=normalize, return_count=True)]
+
+        async with contextlib.aclosing(self.on_thread(work)) as answers:
+            async for vectors, tokens in answers:
+                await reply.json(_embeddings(self.settings.uid, vectors, tokens))
 
     async def generate(
         self, create: Callable[..., Any], members: frozenset[str], body: dict[str, Any], reply: Reply
@@ -194,3 +200,9 @@ class Api:
         finally:
             departed.set()
             self.waiting -= 1
+
+
+def _embeddings(uid: str, vectors: list[list[float]], tokens: int) -> dict[str, Any]:
+    data = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(vectors)]
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return {"object": "list", "model": uid, "data": data, "usage": usage}

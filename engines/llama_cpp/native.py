@@ -20,6 +20,10 @@ from xserve_engine.launch import BAD_DEFINITION, Refusal
 from xserve_engine.wire import clear
 
 
+# Servers that are never taken apart: the library may wait for ever if that happens right after the start.
+_kept: list[Any] = []
+
+
 def serve(settings: Settings) -> None:
     """Load the model, serve it on its socket, and stay until a signal ends the process."""
     behind = settings.model_type == "rerank"
@@ -69,7 +73,7 @@ def _loads_with_own_template(settings: Settings, socket: str) -> bool:
     trial = parameters(settings, socket)
     trial.chat_template = ""
     try:
-        xllamacpp.Server(trial)
+        _kept.append(xllamacpp.Server(trial))
     except RuntimeError:
         return False
     return True

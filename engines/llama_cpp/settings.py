@@ -107,7 +107,8 @@ def settle(start: Start) -> Settings:
     pooled = start.model_type != "LLM"
     shared = options["kv_unified"] and not pooled
     batch = options["n_batch"] or _step(options)
-    batch = max(batch, context) if pooled else batch
+    # A pooled text longer than a batch is answered with 500, one that is only longer than the context with 400.
+    batch = max(batch, context, MOST_POOLED) if pooled else batch
     return Settings(
         uid=start.uid,
         socket=start.socket,

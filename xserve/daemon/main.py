@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -96,6 +97,9 @@ class Daemon:
             await listener.start()
         self._announce()
         await self.looker.look()
+        # Thousands of definitions live for long: the collector need not walk them at every look.
+        gc.collect()
+        gc.freeze()
         self.ready = True
         self.events.add("daemon", "ready: the first pass over all files is done")
         tasks.append(asyncio.create_task(self.looker.run(), name="looker"))
@@ -236,8 +240,9 @@ def serve(
             f"listen on 127.0.0.1, or write insecure_no_auth: true into {layers.settings}"
         )
     try:
-        layers.prepare()
+        layers.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         with DirectoryLock(layers.state):
+            layers.prepare()
             sockets = socket_directory(layers.run, os.environ)
             uvloop.run(_serve(layers, settings, sockets))
     except AlreadyLockedError as error:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 from xserve.core.judge import judge
 from xserve.core.problems import Problem, has_errors
 from xserve.core.settings import Settings
 from xserve.files.examine import locate
-from xserve.files.guard import MAX_BYTES
 from xserve.files.layers import Layers
+from xserve.files.reader import Unreadable, read
 from xserve.files.syntax import SyntaxFault, parse
 
 
@@ -16,15 +18,12 @@ def load_settings(
 ) -> Settings | list[Problem]:
     """The settings in force, or what is wrong with the file. No file: the defaults."""
     given = {key: value for key, value in (("host", host), ("port", port), ("uds", uds)) if value is not None}
-    try:
-        with open(layers.settings, "rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
+    if not layers.settings.exists():
         return Settings.model_validate({"version": 1, **given})
-    except OSError as error:
-        return [Problem(str(layers.settings), 0, 0, "", f"cannot be read: {error.strerror}")]
     try:
-        document = parse(raw)
+        document = parse(read(str(layers.settings), ("/",), time.time_ns).raw)
+    except Unreadable as reason:
+        return [Problem(str(layers.settings), 0, 0, "", f"it {reason}")]
     except SyntaxFault as fault:
         return [Problem(str(layers.settings), fault.line, fault.column, "", fault.message)]
     verdict = judge("settings", document.data)

@@ -74,7 +74,7 @@ class World:
         self.layers = layers
         self._engine_dirs = tuple(engine_dirs)
         self.weights = WeightsIndex()
-        journal = Journal(str(layers.journal)) if keep or layers.journal.exists() else None
+        journal = Journal(str(layers.journal), read_only=not keep)
         sources = layers.sources(builtin=bundled("models.d"))
         self._store = Store(sources, judge, declared_names, journal, __version__, settle=settle, hold=hold)
         self._look: Look | None = None

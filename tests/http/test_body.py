@@ -6,14 +6,11 @@ import json
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from xserve.http.body import ClientGoneError, find_model, read_body, splice
 from xserve.http.errors import ApiError
-
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""Other work on the machine must not fail a law."""
 
 
 JSON = "application/json"
@@ -29,7 +26,6 @@ def spaced(content: dict, indent: int | None, ascii_only: bool) -> bytes:
     return json.dumps(content, indent=indent, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
 
 
-@unhurried
 @given(objects, st.none() | st.integers(0, 3), st.booleans(), st.sampled_from(["uid", "模型"]))
 def test_a_splice_leaves_the_bytes_of_every_other_members_value_alone(content, indent, ascii_only, uid):
     body = spaced({**content, "model": "alias"}, indent, ascii_only)

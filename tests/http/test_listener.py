@@ -11,7 +11,7 @@ import pytest
 
 from xserve.http.departure import EXTENSION
 from xserve.http.listener import Listener
-from xserve.http.protocol import MAX_PIPELINED, ConnectionLimits, GuardedProtocol
+from xserve.http.protocol import MAX_PIPELINED, ConnectionLimits, GuardedProtocol, JoinedWriter
 from xserve.http.sockets import BindError, bind_tcp, bind_unix
 
 GET = b"GET /x HTTP/1.1\r\nhost: localhost\r\n\r\n"
@@ -86,6 +86,46 @@ async def test_a_request_is_answered_and_marked_with_its_listener(listen):
         assert await reader.readexactly(3) == b"tcp"
     writer.close()
     assert listener.address == f"127.0.0.1:{listener.port}"
+
+
+async def test_a_head_does_not_wait_for_a_body_that_is_late(listen):
+    go_on = asyncio.Event()
+
+    async def late(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await go_on.wait()
+        await send({"type": "http.response.body", "body": b"late"})
+
+    reader, writer = await asyncio.open_connection("127.0.0.1", (await listen(late)).port)
+    writer.write(GET)
+    await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+    go_on.set()
+    await asyncio.wait_for(reader.readuntil(b"late"), 10)
+    writer.close()
+
+
+async def test_a_head_without_a_body_is_sent_before_the_connection_is_closed(listen):
+    async def breaks_off(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    assert (await everything((await listen(breaks_off)).port, GET)).endswith(b"transfer-encoding: chunked\r\n\r\n")
+
+
+async def test_a_head_for_a_client_that_has_left_is_dropped():
+    """uvloop raises on a write to a closed connection."""
+
+    class Closed:
+        def write(self, data):
+            raise RuntimeError("the handler is closed")
+
+        def is_closing(self):
+            return True
+
+    problems = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: problems.append(context))
+    JoinedWriter(asyncio.get_running_loop(), Closed()).write(b"head")
+    await asyncio.sleep(0)
+    assert problems == []
 
 
 # deadlines

@@ -10,7 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from xserve.core.reasons import Reason
 from xserve.core.refused import Kind, Refused
-from xserve.core.views import FailureView
+from xserve.core.views import FailureView, ProblemView
+from xserve.http.app import Translator
 from xserve.http.call import Parts
 from xserve.http.scrape import Reading, Source, merge, metrics_page
 from xserve.http.upstream import Upstream
@@ -207,6 +208,31 @@ async def test_failures_in_a_row_are_counted(surface, monkeypatch: pytest.Monkey
     views = [view.model_copy(update={"failure": failure}) for view in surface.control.status().models]
     monkeypatch.setattr(surface.control, "_views", lambda: views)
     assert (await scraped(surface))["xserve_failures_in_a_row"]["", ("model", "chat")] == 3
+
+
+async def test_an_answer_that_has_begun_is_not_followed_by_another() -> None:
+    sent = []
+
+    async def send(message) -> None:
+        sent.append(message)
+
+    async def break_off(scope, receive, send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError, match="in the middle"):
+        await Translator(break_off)({"type": "http"}, None, send)
+    assert [message["type"] for message in sent] == ["http.response.start"]
+
+
+async def test_rejected_files_are_counted_once_and_warnings_not_at_all(surface, monkeypatch) -> None:
+    def problem(path: str, severity: str) -> ProblemView:
+        return ProblemView(path=path, line=1, column=1, field="", message="", severity=severity, text="")
+
+    problems = [problem("a", "error"), problem("a", "error"), problem("b", "warning")]
+    status = surface.control.status().model_copy(update={"problems": problems})
+    monkeypatch.setattr(surface.control, "status", lambda: status)
+    assert (await scraped(surface))["xserve_files_rejected"][("",)] == 1
 
 
 async def scraped(surface) -> dict[str, dict[tuple[object, ...], float]]:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from xserve.http.body import ClientGoneError, find_model, read_body, splice
 from xserve.http.errors import ApiError
 
-
 JSON = "application/json"
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -275,6 +275,20 @@ async def test_many_small_headers_are_counted_together(listen):
     assert not app.begun.is_set()
 
 
+async def test_heads_are_counted_one_by_one(listen, until):
+    """Not together over the life of a connection."""
+    listener = await listen(App())
+    reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+    await until(lambda: listener.connections == 1)
+    (connection,) = listener._state.connections
+    for _ in range(3):
+        writer.write(b"GET / HTTP/1.1\r\nx: " + b"y" * 40_000)
+        await until(lambda: connection._head_size > 40_000)
+        writer.write(b"\r\n\r\n")
+        await asyncio.wait_for(reader.readuntil(b"tcp"), 10)
+    writer.close()
+
+
 async def test_a_large_body_with_its_head_in_one_write_is_no_huge_head(listen):
     body = b"z" * 100_000
     reader, writer = await asyncio.open_connection("127.0.0.1", (await listen(App())).port)

@@ -4,6 +4,9 @@ It listens on the unix socket by itself and does everything from there: no byte 
 Python. While it loads, the main thread is inside the library, where Python's signal handlers do not run;
 SIGTERM therefore keeps its default effect, the end of the process at once. Nothing needs tidying: the
 daemon has drained before, and removes the socket.
+
+One thing llama.cpp does not do: a request whose answer has not begun (or is not streamed) is cancelled only after a
+second in which nobody got a result. While others stream, the work of a client that left early goes on to its end.
 """
 
 from __future__ import annotations
@@ -18,7 +21,6 @@ from scores import front, inner_socket
 from settings import POOLINGS, Settings
 from xserve_engine.launch import BAD_DEFINITION, Refusal
 from xserve_engine.wire import clear
-
 
 # Servers that are never taken apart: the library may wait for ever if that happens right after the start.
 _kept: list[Any] = []

@@ -69,7 +69,7 @@ async def ask(socket: str, request: Request) -> tuple[int, str, bytes]:
         answer = await reader.read()
     finally:
         writer.close()
-    head, _, body = answer.partition(b"\r\n\r\n")
-    first, *lines = head.decode("latin-1").lower().split("\r\n")
+    top, _, body = answer.partition(b"\r\n\r\n")
+    first, *lines = top.decode("latin-1").lower().split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines)
     return int(first.split(" ")[1]), headers.get("content-type", ""), body

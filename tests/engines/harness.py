@@ -43,7 +43,7 @@ def until(condition: Callable[[], object], what: str, deadline: float = DEADLINE
         time.sleep(LOOK)
 
 
-class _Connection(http.client.HTTPConnection):
+class Connection(http.client.HTTPConnection):
     def __init__(self, path: str) -> None:
         super().__init__("engine", timeout=DEADLINE)
         self.path = path
@@ -119,7 +119,7 @@ class Engine:
 
     def send(self, method: str, path: str, body: object = None) -> http.client.HTTPConnection:
         """A connection with a request on its way."""
-        connection = _Connection(self.socket)
+        connection = Connection(self.socket)
         try:
             data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
             connection.request(method, path, data, {"content-type": "application/json"})

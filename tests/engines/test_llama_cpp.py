@@ -6,6 +6,7 @@ SmolLM2-135M is a weak model: it is asked only what it can do.
 from __future__ import annotations
 
 import json
+import math
 import struct
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,18 @@ def test_a_text_that_is_too_long_to_embed_is_the_clients_fault(start: Starter) -
 
 def _cosine(one: list[float], other: list[float]) -> float:
     return sum(a * b for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("name", ["xllamacpp", "llama-server"])
+def test_a_rankings_scores_are_the_logistic_of_llama_cpps(name: str, start: Starter) -> None:
+    engine = start(by(name, "rerank"))
+    engine.wait_ready()
+    asked = {"query": "what is a cat", "documents": ["a cat is an animal", "stocks fell today"]}
+    scores = [result["relevance_score"] for result in engine.post("/v1/rerank", **asked)["results"]]
+    engine.socket = engine.socket.replace(".sock", ".in.sock")
+    raw = [result["relevance_score"] for result in engine.post("/v1/rerank", **asked)["results"]]
+    assert scores == pytest.approx([1 / (1 + math.exp(-number)) for number in raw], abs=1e-6)
+    assert scores != pytest.approx(raw, abs=1e-2)
 
 
 @pytest.mark.parametrize("name", ["xllamacpp", "llama-server"])

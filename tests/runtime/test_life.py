@@ -318,6 +318,24 @@ async def test_an_old_log_does_not_speak_for_a_new_instance_of_the_same_name(ben
     assert (await bench.exit()).log_tail == ("new",)
 
 
+async def test_what_was_printed_just_before_the_end_is_in_the_log(bench: Bench) -> None:
+    """More than the shim moves at a time: the engine is gone before its output has been read."""
+    bench.runtime.start(
+        "one", launch(), program("print('x' * 600_000); print('the very last words'); raise SystemExit(3)")
+    )
+    end = await bench.exit()
+
+    assert (end.code, end.log_tail[-1]) == (3, "the very last words")
+
+
+async def test_sockets_left_behind_are_no_obstacle(bench: Bench) -> None:
+    for name in ("one.sock", "one.ctl"):
+        (bench.sockets / name).touch()
+    bench.runtime.start("one", launch(), command())
+
+    assert await bench.event(Answered) == Answered("one", probed=False)
+
+
 async def test_a_stopped_process_makes_it_unhealthy_and_can_still_be_stopped(bench: Bench) -> None:
     """SIGSTOP: no exit to wait for, only silence. A stop continues it, so that it can leave in order."""
     bench.runtime.start("one", launch(), command())

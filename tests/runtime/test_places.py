@@ -167,10 +167,14 @@ def test_what_is_asked_for_wins_over_what_is_inherited_and_nothing_wins_over_the
     }  # fmt: skip
 
 
-def test_a_run_directory_made_anew_elsewhere_has_another_identity(tmp_path: Path) -> None:
+def test_a_run_directory_made_anew_or_elsewhere_has_another_identity(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "a")
 
     assert run_id(tmp_path / "a") != run_id(tmp_path / "b")
     assert run_id(tmp_path / "a") == run_id(tmp_path / "link")
+    first = run_id(tmp_path / "a")
+    (tmp_path / "a").rename(tmp_path / "moved")
+    (tmp_path / "a").mkdir()
+    assert run_id(tmp_path / "a") != first

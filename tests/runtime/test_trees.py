@@ -13,6 +13,8 @@ import pytest
 
 import xserve
 from xserve.core.events import Answered, Exited, Spawned
+from xserve.runtime.sweep import run_id
+from xserve.runtime.tree import MARK
 
 from .conftest import Bench, command, launch, lives, pids_in, until
 
@@ -150,6 +152,18 @@ async def test_a_sweep_leaves_other_run_directories_alone(bench: Bench, tmp_path
     assert other.runtime.sweep().killed == ()
     assert isinstance(spawned, Spawned)
     assert lives(spawned.pid)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
+async def test_a_process_of_another_user_is_not_ours_whatever_mark_it_carries(bench: Bench) -> None:
+    mark = f"{run_id(bench.run_dir)}:one"
+    forger = subprocess.Popen(["sleep", "100"], env={MARK: mark}, user=12345)
+    try:
+        assert bench.runtime.sweep().killed == ()
+        assert forger.poll() is None
+    finally:
+        forger.kill()
+        forger.wait()
 
 
 @pytest.mark.parametrize(

@@ -67,3 +67,9 @@ def test_what_would_wait_is_explained_at_the_end_of_the_forecast() -> None:
     found = forecast(desired(deployment(wish=Wish(1))), observed(), NOW, first_fit, POLICY)
     assert found.settled
     assert found.explanations["chat"].reason is Reason.NO_GPU
+
+
+def test_what_follows_from_what_is_under_way_is_part_of_the_forecast() -> None:
+    assert kinds(desired(deployment()), observed(instance(State.PROBING), old())) == ["Drain", "Stop"]
+    assert kinds(desired(), observed(instance(State.DRAINING), published=())) == ["Stop"]
+    assert kinds(desired(deployment()), observed(instance(), instance(State.STOPPING, ordinal=1))) == []

@@ -74,6 +74,13 @@ def test_json_is_what_the_daemon_said(script: Script, xserve: Xserve) -> None:
     assert json.loads(xserve("status", "--json").out) == views.status(views.model())
 
 
+def test_a_model_is_as_it_is_since_its_last_change(script: Script, xserve: Xserve) -> None:
+    """One replica was replaced five seconds ago, the other stands for minutes."""
+    replicas = [views.replica(), views.replica(instance="chat-1a2b-1", ordinal=1, since=5.0)]
+    script.on("GET", "/xserve/v1/status", views.status(views.model(instances=replicas, replicas=2, ready=2)))
+    assert xserve("status").out.splitlines()[-1] == "chat  ready  2/2    llama_cpp  1a2b      5s"
+
+
 def test_an_unknown_model(script: Script, xserve: Xserve) -> None:
     script.on("GET", "/xserve/v1/models/a%2Fb", {"detail": "no model is called a/b"}, status=404)
     assert xserve("status", "a/b") == Outcome(1, "", "xserve: no model is called a/b\n")

@@ -39,9 +39,13 @@ def test_the_wheel_serves_a_real_model_from_an_empty_environment(files: Config, 
             wait = [python.with_name("xserve"), "wait", "--config-dir", files.directory, "--timeout", "60"]
             waited = subprocess.run(wait, cwd=tmp_path, env=place, capture_output=True, text=True)
             assert waited.returncode == 0, waited.stderr
-            body = json.dumps({"model": "chat", "prompt": "The capital of France is", "max_tokens": 3, "temperature": 0})
+            body = json.dumps(
+                {"model": "chat", "prompt": "The capital of France is", "max_tokens": 3, "temperature": 0}
+            )
             headers = {"Content-Type": "application/json"}
-            with urllib.request.urlopen(urllib.request.Request(f"{url}/v1/completions", body.encode(), headers)) as reply:
+            with urllib.request.urlopen(
+                urllib.request.Request(f"{url}/v1/completions", body.encode(), headers)
+            ) as reply:
                 assert "Paris" in json.load(reply)["choices"][0]["text"]
         finally:
             daemon.send_signal(signal.SIGTERM)

@@ -358,6 +358,19 @@ def test_a_small_removal_is_not_held(place, count, removed):
     assert len(served(place.look())) == count - removed
 
 
+@pytest.mark.parametrize("layer", ["state", "runtime"])
+def test_what_the_api_removes_is_gone_at_once_however_much_it_is(place, layer):
+    """Nobody unmounts a layer of the API by mistake, and no editor works in it."""
+    paths = [place.put(f"{layer}/{index}.json", f'{{"name": "m{index}"}}') for index in range(4)]
+    assert len(served(place.look())) == 4
+    for path in paths:
+        path.unlink()
+
+    look = place.look()
+
+    assert (served(look), look.problems, look.again_in) == ({}, (), None)
+
+
 def test_a_reload_reports_a_broken_file_at_once(place):
     place.write("a.yaml", "name: [")
 

@@ -1,7 +1,7 @@
 """What an engine is told: everything that makes one revision of one deployment, and its digest.
 
 Two launches with the same digest are the same revision: nothing restarts between them. What can change
-while a replica runs (aliases, request limit) is therefore not in here; see `desired.Exposure`.
+while a replica runs (aliases, request limit) is therefore not in here; see `exposure.Exposure`.
 """
 
 from __future__ import annotations

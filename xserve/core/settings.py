@@ -55,8 +55,8 @@ class Limits(_Strict):
     """Largest request body, bytes; 413 beyond."""
     header_deadline: Seconds = 10.0
     """For receiving a request's headers."""
-    body_deadline: Seconds = 60.0
-    """For receiving a request's body."""
+    body_deadline: Seconds = 10.0
+    """For the next 16 KiB of a request's body."""
     send_deadline: Seconds = 60.0
     """For a client that does not read its answer."""
     keep_alive: Seconds = 75.0

@@ -67,6 +67,7 @@ class ModelView(BaseModel):
     deploy_path: str
     stale: bool = Field(description="the last edit of one of its files was rejected; the last good version serves")
     layer: str
+    failures: int = Field(default=0, description="replicas that ended by themselves since the daemon started")
     instances: list[ReplicaView]
     failure: FailureView | None = None
 
@@ -80,6 +81,7 @@ class StatusView(BaseModel):
     config: dict[str, str] = Field(description="where definitions and deploy files are read from and written to")
     watching: str = Field(description="how changes of files are noticed, in words")
     settled: bool = Field(description="every deployment is as wanted, nothing is under way and nothing is rejected")
+    passes: int = Field(description="how often the daemon has compared what is wanted with what there is")
     registrations: int
     models: list[ModelView]
     problems: list[ProblemView]

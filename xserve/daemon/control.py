@@ -85,6 +85,7 @@ class DaemonControl:
             config=_places(self._world.layers),
             watching=self._around.watching(),
             settled=quiet and not self._world.sight.pending and not has_errors(problems),
+            passes=self._loop.passes,
             registrations=len(self._world.sight.registrations),
             models=self._models(),
             problems=[problem_view(problem) for problem in problems],
@@ -214,7 +215,10 @@ class DaemonControl:
 
     def _models(self) -> list[ModelView]:
         loop, now = self._loop, self._parts.clock()
-        views = model_views(loop.desired, loop.observed(), loop.explanations, now, self._gauges)
+        views = [
+            view.model_copy(update={"failures": loop.failures.get(view.uid, 0)})
+            for view in model_views(loop.desired, loop.observed(), loop.explanations, now, self._gauges)
+        ]
         present = {view.uid for view in views}
         lost = [failed.view(now) for failed in self._trials.failed() if failed.uid not in present]
         return sorted([*views, *lost], key=lambda view: view.uid)

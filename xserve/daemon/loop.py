@@ -43,6 +43,7 @@ class Parts:
     policy: Policy
     restart: Restart
     clock: Callable[[], float]  # monotonic seconds
+    forget: Callable[[str], None]  # close what is left of the connections to an address
 
 
 class Loop:
@@ -53,7 +54,7 @@ class Loop:
         self.desired = Desired()
         self.explanations: dict[str, Explanation] = {}
         self.passes = 0
-        self.restarts: dict[str, int] = {}  # failures by deployment since the daemon started, for metrics
+        self.failures: dict[str, int] = {}  # by deployment, since the daemon started
         self._instances: dict[str, Instance] = {}
         self._wanted: dict[str, Deployment] = {}  # by instance: what it was started as
         self._records: dict[tuple[str, str], Record] = {}
@@ -188,6 +189,7 @@ class Loop:
     def _bury(self, instance: Instance, event: Exited, now: float) -> None:
         """Forget an instance; remember its failure, if it was one."""
         del self._instances[instance.id]
+        self._parts.forget(self._parts.runtime.address(instance.id))
         deployment = self._wanted.pop(instance.id)
         key = (instance.uid, instance.revision)
         before = self._records.get(key)
@@ -199,7 +201,7 @@ class Loop:
             return
         assert record is not None
         self._records[key] = record
-        self.restarts[instance.uid] = self.restarts.get(instance.uid, 0) + 1
+        self.failures[instance.uid] = self.failures.get(instance.uid, 0) + 1
         said = record.sentence if instance.fault else describe_exit(event.exit)
         self._parts.events.add(
             "problem",

@@ -12,6 +12,7 @@ import gc
 import json
 import logging
 import os
+import resource
 import signal
 import sys
 from dataclasses import dataclass, field
@@ -73,9 +74,19 @@ class Daemon:
         loop = self.thread = asyncio.get_running_loop()
         self.runtime = LocalRuntime(self.layers.run, self.sockets, self._report, _runtime_settings(settings))
         self.traffic = Traffic(self._drained)
+        self.upstream = Upstream()
         self.events = EventLog()
         policy = Policy(settings.start_timeout, settings.drain_timeout, settings.max_starting)
-        self.parts = Parts(self.runtime, self.traffic, self.events, first_fit, policy, settings.restart, loop.time)
+        self.parts = Parts(
+            runtime=self.runtime,
+            traffic=self.traffic,
+            events=self.events,
+            place=first_fit,
+            policy=policy,
+            restart=settings.restart,
+            clock=loop.time,
+            forget=self.upstream.forget,
+        )
         self.loop = Loop(self.parts)
         self.world = World(self.layers, settle=settings.settle, hold=settings.resync, engine_dirs=settings.engine_dirs)
         self.watch = Watch(self._wake_from_thread) if settings.watch else None
@@ -83,7 +94,6 @@ class Daemon:
         self.trials = Trials(loop.time)
         around = Surroundings(self._watching, lambda: self.ready, lambda: self.beat, self.looker.look)
         self.control = DaemonControl(self.parts, self.loop, self.world, self.trials, around)
-        self.upstream = Upstream()
         self.listeners = self._listeners()
 
     async def run(self) -> None:
@@ -184,7 +194,12 @@ class Daemon:
         rules = GuardRules(names=names, check_host=check_host)
         metrics = {each.manifest.name: each.manifest.metrics for each in self.world.engines if each.manifest.metrics}
         app = build_app(self.control, proxy, rules=rules, engine_metrics=metrics)
-        per_connection = ConnectionLimits()
+        per_connection = ConnectionLimits(
+            head_seconds=limits.header_deadline,
+            body_seconds=limits.body_deadline,
+            idle_seconds=round(limits.keep_alive),
+            stalled_seconds=limits.send_deadline,
+        )
         public = bind_unix(settings.uds, 0o660) if settings.uds else bind_tcp(settings.host, settings.port)
         admin = bind_unix(str(self.sockets / "admin.sock"))
         self.public = Listener(app, public, "tcp", per_connection)
@@ -230,6 +245,7 @@ def serve(
 ) -> int:
     """Run the daemon in the foreground; returns the exit code: 0, 1 (cannot start) or 5 (already served)."""
     set_up_logging(log_level, log_format)
+    _raise_descriptor_limit()
     layers = Layers.find(config_dir)
     settings = load_settings(layers, host=host, port=port, uds=uds)
     if isinstance(settings, list):
@@ -251,6 +267,13 @@ def serve(
     except (BindError, UnusablePathError, OSError) as error:
         return _cannot_start(str(error))
     return 0
+
+
+def _raise_descriptor_limit() -> None:
+    """Every client, engine connection and log takes a descriptor: use all that the system grants."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _serve(layers: Layers, settings: Settings, sockets: Path) -> None:

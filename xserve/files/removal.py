@@ -2,7 +2,8 @@
 
 A removal counts once the name has been missing for the settling time. Where at least three definitions and
 more than half of a directory's go at once, it looks more like an unmounted volume or a slip of the hand than
-like a wish: such a removal is held for one resync, unless a reload confirms it.
+like a wish: such a removal is held for one resync, unless a reload confirms it. In the layers of the API a
+removal counts at once: a file goes there because somebody asked for just that.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from xserve.files.record import Record
-from xserve.files.sources import Source
+from xserve.files.sources import API_LAYERS, Source
 
 MASS = 3
 
@@ -33,8 +34,8 @@ def note_absent(records: Mapping[str, Record], present: Collection[str], now: fl
 
 
 def is_mass(source: Source, records: Mapping[str, Record]) -> bool:
-    """Whether most of the definitions of a directory are missing."""
-    if source.kind != "model" or source.single:
+    """Whether most of the definitions of a directory are missing that people look after."""
+    if source.kind != "model" or source.single or source.layer in API_LAYERS:
         return False
     in_force = [record for record in records.values() if record.force is not None]
     missing = sum(record.gone_since is not None for record in in_force)
@@ -43,6 +44,8 @@ def is_mass(source: Source, records: Mapping[str, Record]) -> bool:
 
 def patience(source: Source, records: Mapping[str, Record], waits: Waits) -> float:
     """Seconds for which a name has to be missing before its removal counts."""
+    if source.layer in API_LAYERS:
+        return 0.0
     return waits.hold if is_mass(source, records) else waits.settle
 
 

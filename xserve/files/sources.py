@@ -18,6 +18,10 @@ What people write wins over what the API wrote, what was meant for now wins over
 both win over what was shipped."""
 
 
+API_LAYERS: frozenset[Layer] = frozenset({"state", "runtime"})
+"""Written by the daemon for its API."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """One directory of files, or one file, that belongs to a layer."""

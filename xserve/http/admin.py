@@ -102,7 +102,7 @@ async def plan(call: Call[PlanBody, None]) -> PlanView:
 async def wait(call: Call[None, WaitQuery]) -> WaitView:
     """Until all is as wanted, cannot be, or the time is up; ends early when the client leaves."""
     asked = call.query
-    with Departure(call.request.receive):
+    with Departure(call.request.receive, call.request.scope):
         return await call.control.wait(asked.model, asked.generation, asked.timeout)
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from xserve.core.views import ModelView, ProblemView, StatusView
@@ -33,12 +33,14 @@ class StatusCollector(Collector):
         yield _models(status.models)
         yield _replicas(status.models)
         yield _failures(status.models)
+        yield _failed(status.models)
         yield _rejected(status.problems)
 
 
 def _daemon(status: StatusView) -> Iterator[Metric]:
     yield InfoMetricFamily("xserve_build", "What runs here.", value={"version": status.version})
     yield GaugeMetricFamily("xserve_uptime_seconds", "Since the daemon was started.", value=status.uptime)
+    yield CounterMetricFamily("xserve_passes", "Comparisons of what is wanted with what there is.", value=status.passes)
     yield GaugeMetricFamily("xserve_settled", "1: everything is as wanted.", value=status.settled)
     yield GaugeMetricFamily("xserve_registrations", "Definitions in force.", value=status.registrations)
 
@@ -62,6 +64,13 @@ def _failures(models: list[ModelView]) -> Metric:
     family = GaugeMetricFamily("xserve_failures_in_a_row", "Of the wanted revision.", labels=["model"])
     for model in models:
         family.add_metric([model.uid], model.failure.failures if model.failure else 0)
+    return family
+
+
+def _failed(models: list[ModelView]) -> Metric:
+    family = CounterMetricFamily("xserve_failures", "Replicas that ended by themselves.", labels=["model"])
+    for model in models:
+        family.add_metric([model.uid], model.failures)
     return family
 
 

@@ -57,7 +57,7 @@ async def describe_model(call: Plain) -> dict[str, Any]:
 def find_model(call: Call[Any, Any], name: str) -> ModelView:
     """A deployment by public name or alias. Raises ApiError 400, as Xinference does for an unknown one."""
     model = call.control.model(name)
-    if model is None:
+    if model is None or model.state == "stopping":  # what is left of it only finishes what it began
         message = f"Model not found in the model list, uid: {name}"
         raise ApiError(400, message, code="model_not_found", param="model")
     return model

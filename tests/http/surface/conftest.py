@@ -139,6 +139,7 @@ class MemoryControl:
             config={"directory": "/c"},
             watching="by inotify",
             settled=True,
+            passes=3,
             registrations=len(self.found),
             models=self._views(),
             problems=[],

@@ -294,7 +294,7 @@ TEXTS = st.text(max_size=5)
 def test_what_no_engine_acts_on_restarts_nothing(
     description: str | None, languages: list[str], aliases: list[str], limit: int | None, replicas: int
 ) -> None:
-    changed = llm(model_description=description, model_lang=languages, cache_config={"a": 1})
+    changed = llm(model_description=description, model_lang=languages, cache_config={"a": 1}, my_own_key=description)
     same = Registration("LLM", "llm", changed.definition, "runtime", "elsewhere.yaml", "other")
     assert revision(same, aliases=aliases, request_limit=limit, replicas=replicas) == BASE
 
@@ -308,7 +308,6 @@ CHANGES: list[tuple[Registration, dict[str, Any]]] = [
     (llm(stop=["x"]), {}),
     (llm(model_ability=["generate", "chat"]), {}),
     (llm(model_family="other"), {}),
-    (llm(my_own_key=1), {}),
     (llm({"quantization": "4-bit"}), {}),
     (llm({"model_size_in_billions": "7"}), {}),
     (llm({"model_format": "awq"}), {}),
@@ -346,3 +345,9 @@ def test_a_definition_and_its_second_version_make_one_revision() -> None:
     spec = {key: value for key, value in base.items() if key != "quantization"}
     first = registration("llm", version=1, model_specs=[{**spec, "quantizations": ["none"]}])
     assert revision(first) == BASE
+
+
+def test_members_of_the_spec_that_an_engine_acts_on_stand_under_spec() -> None:
+    found = deployed(llm({"multimodal_projectors": ["mmproj.gguf"], "model_revision": "abc"}), engines=[engine()])
+    assert found.launch.definition["spec"] == {"multimodal_projectors": ["mmproj.gguf"]}
+    assert revision(llm({"multimodal_projectors": ["mmproj.gguf"]})) != BASE

@@ -193,8 +193,16 @@ def test_a_crash_is_counted_and_tried_again_after_the_pause() -> None:
     assert not record.final
     assert record.sentence == "ended by itself with exit code 1"
     assert record.exit == Exit(1)
-    again = end(record)
+    again = remembered(replace(record, retry_at=99.0), None, CRASH)
+    assert again is not None
     assert (again.failures, again.retry_at) == (2, 102.0)
+
+
+def test_replicas_that_fall_together_are_one_fall() -> None:
+    """Eight replicas whose common cause fails once have not failed eight times."""
+    first = end()
+    assert end(first).failures == 1
+    assert end(replace(first, retry_at=100.0)).failures == 2
 
 
 def test_being_told_to_drain_does_not_excuse_a_crash() -> None:

@@ -111,9 +111,11 @@ def test_what_waits_is_published_once_its_definition_is_known() -> None:
     assert published(decide(desired(waiting(keep=False)), observed(published=()))) == []
 
 
-def test_what_waits_leaves_the_names_alone_that_are_answered() -> None:
-    plan = decide(desired(waiting()), observed(instance(), published={"chat": Exposure("LLM", ("gpt",))}))
-    assert plan.actions == ()
+def test_what_waits_changes_its_names_too_and_keeps_the_defaults_of_what_runs() -> None:
+    before = Exposure("LLM", ("gpt",), None, {"stop": ["x"]})
+    plan = decide(desired(waiting()), observed(instance(), published={"chat": before}))
+    wanted = Exposure("LLM", (), None, {"stop": ["x"]})
+    assert plan.actions == (Publish("chat", wanted, "changed: aliases gpt -> none"),)
 
 
 # -- rule 3: starting ------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from xserve.core.definition import KINDS, LlmSpec
 from xserve.core.deploy import Entry
 from xserve.core.engines import Choice, Engine, choose, select_specs
 from xserve.core.exposure import Exposure
@@ -22,23 +23,14 @@ from xserve.core.text import path_of
 
 # Keys of a definition that no engine acts on: a change of these restarts nothing.
 _INERT = frozenset(
-    [
-        "version",
-        "model_name",
-        "model_type",
-        "model_description",
-        "model_lang",
-        "language",
-        "model_specs",
-        "virtualenv",
-        "cache_config",
-        "is_builtin",
-        "model_id",
-        "model_hub",
-        "model_uri",
-        "model_revision",
-    ]
+    ["version", "model_name", "model_description", "model_specs", "virtualenv", "cache_config", "is_builtin"]
 )
+# What says where weights are; the launch has their path instead.
+_SOURCE = frozenset(["model_id", "model_hub", "model_uri", "model_revision"])
+# Of the text types these are for people; a speech model acts on its language.
+_LANGUAGES = frozenset(["model_lang", "language"])
+# Members of a spec that stand in the launch under names of their own.
+_PLACED = frozenset(["model_format", "model_size_in_billions", "quantization"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,11 +255,24 @@ def template_trouble(definition: Mapping[str, Any], path: str, facts: Weights) -
     return None
 
 
+def acting(definition: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What an engine is told of a definition: the known members that it may act on; those of the spec under `spec`.
+
+    Keys that nobody knows are kept in the registration and go no further: a change of them restarts nothing.
+    """
+    model_type = definition["model_type"]
+    inert = _INERT | _SOURCE | (frozenset() if model_type == "audio" else _LANGUAGES)
+    told = {key: value for key, value in definition.items() if key in KINDS[model_type].model_fields.keys() - inert}
+    known = LlmSpec.model_fields.keys() - _SOURCE - _PLACED
+    of_spec = {key: value for key, value in spec.items() if key in known and value is not None}
+    return {**told, "spec": of_spec} if of_spec else told
+
+
 def _deployment(
     order: Order, registration: Registration, choice: Choice, weights: str, aliases: tuple[str, ...]
 ) -> Deployment:
     manifest, entry, spec = choice.engine.manifest, order.entry, choice.spec
-    definition = {key: value for key, value in registration.definition.items() if key not in _INERT}
+    definition = acting(registration.definition, spec)
     launch = Launch(
         uid=order.uid,
         engine=manifest.name,

@@ -30,7 +30,6 @@ _ECHOED = {
     "download_hubs",
     "featured",
     "updated_at",
-    "quantizations",
     "prompt_style",
 }
 

@@ -121,7 +121,9 @@ def after_exit(
     if instance.state is State.STOPPING and instance.fault is None:
         return before
     good_run = instance.ready_since is not None and now - instance.ready_since >= policy.reset_after
-    failures = 1 if before is None or good_run else before.failures + 1
+    # Replicas that fall together, or while their revision rests, are one fall.
+    same_fall = before is not None and before.retry_at is not None and now < before.retry_at
+    failures = 1 if before is None or good_run else before.failures + (0 if same_fall else 1)
     ever_ready = instance.ready_since is not None or (before is not None and before.ever_ready)
     reason, sentence = _cause(instance, end, never)
     if reason is Reason.NEVER_STARTS or failures >= policy.give_up_after:

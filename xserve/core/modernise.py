@@ -59,9 +59,11 @@ def _names_quantizations(spec: Any) -> bool:
 
 def _expand(spec: Any) -> list[Any]:
     """One spec with `quantizations: [a, b]` as two specs with `quantization: a` and `quantization: b`."""
-    if not _names_quantizations(spec):
+    if not isinstance(spec, Mapping):
         return [spec]
     rest = {key: value for key, value in spec.items() if key != "quantizations"}
+    if not _names_quantizations(spec):
+        return [rest]
     return [_place({**rest, "quantization": each}) for each in spec["quantizations"]]
 
 

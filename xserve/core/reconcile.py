@@ -70,8 +70,8 @@ def reconcile(desired: Desired, observed: Observed, now: float, place: Placer, p
             _retire(draft, uid)
     for uid, waiting in sorted(desired.waiting.items()):
         draft.explain(uid, waiting.reason, waiting.sentence)
-        if waiting.exposure is not None and uid not in observed.exposures:
-            _publish(draft, uid, waiting.exposure, waiting.order.path)
+        if waiting.exposure is not None:
+            _publish(draft, uid, _as_it_runs(waiting.exposure, observed.exposures.get(uid)), waiting.order.path)
     for uid, deployment in sorted(desired.deployments.items()):
         _publish(draft, uid, deployment.exposure, deployment.order.path)
         _fill(draft, deployment)
@@ -111,6 +111,11 @@ def _publish(draft: _Draft, uid: str, exposure: Exposure, path: str) -> None:
         return
     reason = f"{path} names it" if before is None else "changed: " + ", ".join(exposure.differences(before))
     draft.actions.append(Publish(uid, exposure, reason))
+
+
+def _as_it_runs(exposure: Exposure, before: Exposure | None) -> Exposure:
+    """Names and limits of an entry that waits; what runs keeps the request defaults that it was started with."""
+    return exposure if before is None else replace(exposure, request_defaults=before.request_defaults)
 
 
 def _is_wanted(deployment: Deployment, instance: Instance) -> bool:

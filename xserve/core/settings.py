@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from xserve.core.text import Seconds
 
+Pause = Annotated[Seconds, Field(ge=0.01)]
+"""A pause that is one."""
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -38,7 +41,7 @@ class Logs(_Strict):
 class Health(_Strict):
     """How readiness and health are found out."""
 
-    interval: Seconds = 5.0
+    interval: Pause = 5.0
     """Between two checks of a ready replica."""
     deadline: Seconds = 5.0
     """For one check."""
@@ -82,7 +85,7 @@ class Settings(_Strict):
     """Origins of web pages that may call the API, e.g. `https://ui.example`; none: no other than this server."""
     watch: bool = True
     """Wake at file events. Without it changes are seen at the next resync, or at `xserve reload`."""
-    resync: Seconds = 30.0
+    resync: Pause = 30.0
     """Between two passes over all files when nothing woke the daemon."""
     settle: Seconds = 0.5
     """A file that is written in place must rest so long before it counts."""

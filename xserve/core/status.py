@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from xserve.core.actions import Action, Explanation, as_row
 from xserve.core.desired import Deployment, Desired, Waiting
-from xserve.core.lifecycle import COMING, Instance, Record, State
+from xserve.core.lifecycle import Instance, Record, State
 from xserve.core.observed import Observed, ready
 from xserve.core.problems import Problem
 from xserve.core.reasons import Reason
@@ -163,6 +163,6 @@ def waiting_views(explanations: Mapping[str, Explanation]) -> list[WaitingView]:
 
 def settled(desired: Desired, observed: Observed, explanations: Mapping[str, Explanation]) -> bool:
     """Whether all is as wanted: nothing waits, nothing is under way."""
-    moving = any(each.state in COMING or each.state is not State.READY for each in observed.instances.values())
+    moving = any(each.state is not State.READY for each in observed.instances.values())
     waiting = any(each.reason is not Reason.SCALED_TO_ZERO for each in explanations.values())
     return not moving and not waiting

@@ -39,9 +39,11 @@ Talk to it, in another terminal, once it says that chat is ready:
 
   .venv/bin/xserve chat chat "What is 2+3?" --temperature 0 --config-dir {config}
 
+  pip install openai
   python -c 'from openai import OpenAI
 client = OpenAI(base_url="http://127.0.0.1:{port}/v1", api_key="none")
-print(client.completions.create(model="chat", prompt="The capital of France is", max_tokens=3, temperature=0).choices[0].text)'
+reply = client.completions.create(model="chat", prompt="The capital of France is", max_tokens=3, temperature=0)
+print(reply.choices[0].text)'
 
 Its files are in {config}: drop definitions into models.d/, name them in deploy.yaml.
 """

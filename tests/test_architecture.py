@@ -13,7 +13,7 @@ import yaml
 from xserve.core.manifest import Manifest
 
 ROOT = Path(__file__).resolve().parent.parent
-MODEL_LIBRARIES = {"torch", "transformers", "vllm", "xllamacpp", "llama_cpp", "sentence_transformers", "diffusers", "numpy"}
+MODEL_LIBRARIES = {"torch", "transformers", "vllm", "xllamacpp", "llama_cpp", "sentence_transformers", "diffusers"}
 
 
 @pytest.mark.parametrize("module", ["xserve.cli.main", "xserve.daemon.main", "xserve.daemon.offline"])

@@ -78,7 +78,8 @@ def status(*models: ModelView, **more: Any) -> dict[str, Any]:
     view = StatusView(
         **{
             "version": "0.1.0", "pid": 99, "uptime": 3725.0, "config": {}, "watching": "files are watched",
-            "settled": True, "passes": 7, "registrations": 1, "models": list(models), "problems": [], "notes": [], **more,
+            "settled": True, "passes": 7, "registrations": 1,
+            "models": list(models), "problems": [], "notes": [], **more,
         }
     )  # fmt: skip
     return view.model_dump(mode="json")

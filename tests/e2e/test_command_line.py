@@ -196,3 +196,17 @@ def test_no_daemon_is_one_clear_sentence(tmp_path: Path) -> None:
 
 def test_usage_is_two() -> None:
     assert xserve("status", "--nonsense").returncode == 2
+
+
+def test_plan_without_watching_tells_what_reload_then_does(files: Config, serve: Serve) -> None:
+    """With watching off nothing happens until somebody asks: first what would happen, then to let it happen."""
+    daemon = serve(watch=False, resync="1h")
+    files.define("base")
+    files.deploy_fake("chat", model="base")
+    planned = daemon.run("plan", "--json")
+    assert planned.returncode == 3
+    promised = [(row["action"], row["model"], row["reason"]) for row in json.loads(planned.stdout)["actions"]]
+    assert daemon.status()["models"] == []
+    before = last_event(daemon)
+    assert daemon.run("reload").returncode == 0
+    assert actions_of(daemon, before) == promised

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from xserve import __version__
 from xserve.core.desired import Deployment, Registration
@@ -30,7 +29,7 @@ from xserve.daemon.changes import Changes
 from xserve.daemon.loop import Loop, Parts
 from xserve.daemon.trials import Trials
 from xserve.daemon.waiting import Shown, wait_for
-from xserve.daemon.world import World
+from xserve.daemon.world import Sight, World
 from xserve.files.layers import Layers
 from xserve.runtime.logs import follow, tail
 
@@ -45,7 +44,8 @@ class Surroundings:
     watching: Callable[[], str]  # how changes of files are noticed, in words
     accepting: Callable[[], bool]
     heartbeat: Callable[[], float]  # monotonic seconds of the loop's last turn
-    look: Callable[[bool], Any]  # async: a look at the files now; True: reload
+    look: Callable[[bool], Awaitable[bool]]  # a look at the files now (True: reload); whether they changed
+    peek: Callable[[Sequence[Candidate]], Awaitable[Sight]]  # what a look would find with candidates in place
 
 
 class DaemonControl:
@@ -187,7 +187,7 @@ class DaemonControl:
         )
 
     async def plan(self, candidates: Sequence[Candidate]) -> PlanView:
-        sight = await asyncio.to_thread(self._world.preview, candidates)
+        sight = await self._around.peek(candidates)
         parts = self._parts
         coming = forecast(sight.desired, self._loop.observed(), parts.clock(), parts.place, parts.policy)
         return PlanView(

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from xserve.core.views import Candidate
 from xserve.daemon.eventlog import EventLog
 from xserve.daemon.loop import Loop
 from xserve.daemon.world import Sight, World
@@ -52,6 +53,11 @@ class Looker:
         """In a thread. Watches are set before the look: what changes after it is not missed."""
         self._rearm()
         return self._world.observe(reload=reload)
+
+    async def peek(self, candidates: Sequence[Candidate]) -> Sight:
+        """What a look would find now, with the candidates in place; the loop is not told."""
+        async with self._lock:
+            return await asyncio.to_thread(self._world.peek, candidates)
 
     async def run(self) -> None:
         """Look whenever there is reason to, for ever."""

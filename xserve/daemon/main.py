@@ -92,7 +92,7 @@ class Daemon:
         self.watch = Watch(self._wake_from_thread) if settings.watch else None
         self.looker = Looker(self.world, self.loop, self.events, settings.resync, self._rearm)
         self.trials = Trials(loop.time)
-        around = Surroundings(self._watching, lambda: self.ready, lambda: self.beat, self.looker.look)
+        around = Surroundings(self._watching, lambda: self.ready, lambda: self.beat, self.looker.look, self.looker.peek)
         self.control = DaemonControl(self.parts, self.loop, self.world, self.trials, around)
         self.listeners = self._listeners()
 

@@ -100,6 +100,11 @@ class World:
             self.sight = self._weigh(replace(self.sight, changed=False), look.again_in)
         return self.sight
 
+    def peek(self, candidates: Sequence[Candidate]) -> Sight:
+        """A look, and what it would be with the candidates in place."""
+        now = self.observe()
+        return self.preview(candidates) if candidates else now
+
     def preview(self, candidates: Sequence[Candidate]) -> Sight:
         """The sight as it would be if the candidates stood in their places. Changes nothing."""
         contents = {candidate.path: candidate.text.encode() for candidate in candidates}

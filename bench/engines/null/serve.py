@@ -1,6 +1,4 @@
-"""An engine that does nothing, as fast as Python can: what is measured with it is what stands before it.
-
-    python bench/null_engine.py SOCKET
+"""Answers at once, whatever it is asked.
 
 `POST` with `"stream": true` in the body: 100 events, one every 10 ms. Any other request: a fixed reply.
 """
@@ -8,6 +6,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import sys
 
 import httptools
@@ -57,10 +57,12 @@ class NullEngine(asyncio.Protocol):
 
 
 async def serve(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
     server = await asyncio.get_running_loop().create_unix_server(NullEngine, path)
-    print("ready", flush=True)
     await server.serve_forever()
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Serve on the socket that the command line names, until a signal ends the process."""
     uvloop.run(serve(sys.argv[1]))

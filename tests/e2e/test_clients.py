@@ -7,7 +7,9 @@ import json
 import math
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from openai import OpenAI
@@ -40,7 +42,11 @@ def spec(path: Path) -> list[dict[str, str]]:
 
 def test_xinferences_client_registers_launches_uses_and_removes(serve: Serve, minilm: dict[str, Path]) -> None:
     """Its page's walk: register, list, launch, use, terminate, unregister; for each kind that llama.cpp serves."""
-    client = Client(serve().url)
+    with closing(Client(serve().url)) as client:
+        _walk(client, minilm)
+
+
+def _walk(client: Client, minilm: dict[str, Path]) -> None:
     definitions = {
         "LLM": definition("my-llm", weights(), chat_template=None),
         "embedding": {"version": 2, "model_name": "my-embedding", "dimensions": 384, "max_tokens": 256,
@@ -58,7 +64,20 @@ def test_xinferences_client_registers_launches_uses_and_removes(serve: Serve, mi
         )
     assert set(client.list_models()) == set(uids.values())
 
-    talker = client.get_model(uids["LLM"])
+    talker, embedder, ranker = (client.get_model(uids[kind]) for kind in ("LLM", "embedding", "rerank"))
+    with closing(talker), closing(embedder), closing(ranker):
+        _use(talker, embedder, ranker)
+
+    for kind, content in definitions.items():
+        client.terminate_model(uids[kind])
+        client.unregister_model(model_type=kind, model_name=content["model_name"])
+        with pytest.raises(RuntimeError, match="not found"):
+            client.describe_model(uids[kind])
+    assert client.list_models() == {}
+
+
+def _use(talker: Any, embedder: Any, ranker: Any) -> None:
+    """Each handle answers as its model should."""
     completion = talker.generate("The capital of France is", {"max_tokens": 3, "temperature": 0})
     assert "Paris" in completion["choices"][0]["text"]
     question = [{"role": "user", "content": "What is 2+3?"}]
@@ -67,23 +86,16 @@ def test_xinferences_client_registers_launches_uses_and_removes(serve: Serve, mi
     chunks = list(talker.chat(question, generate_config={"max_tokens": 24, "temperature": 0, "stream": True}))
     assert "5" in "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks if chunk["choices"])
 
-    vectors = client.get_model(uids["embedding"]).create_embedding(["a cat eats", "a dog eats", "stock prices"])
+    vectors = embedder.create_embedding(["a cat eats", "a dog eats", "stock prices"])
     first, second, third = (row["embedding"] for row in vectors["data"])
     assert len(first) == 384
     assert math.isclose(sum(x * x for x in first), 1, rel_tol=1e-3)
     assert cosine(first, second) > cosine(first, third)
 
-    ranked = client.get_model(uids["rerank"]).rerank(["a cat", "a stock"], "what eats?", None, None, None, None)
+    ranked = ranker.rerank(["a cat", "a stock"], "what eats?", None, None, None, None)
     scores = [row["relevance_score"] for row in ranked["results"]]
     assert sorted(row["index"] for row in ranked["results"]) == [0, 1]
     assert scores == sorted(scores, reverse=True)
-
-    for kind, content in definitions.items():
-        client.terminate_model(uids[kind])
-        client.unregister_model(model_type=kind, model_name=content["model_name"])
-        with pytest.raises(RuntimeError, match="not found"):
-            client.describe_model(uids[kind])
-    assert client.list_models() == {}
 
 
 def test_openais_client_embeds(files: Config, serve: Serve, minilm: dict[str, Path]) -> None:
@@ -96,9 +108,9 @@ def test_openais_client_embeds(files: Config, serve: Serve, minilm: dict[str, Pa
     files.deploy("minilm", options={"n_threads": 1})
     daemon = serve()
     daemon.wait_state("minilm", "ready")
-    client = OpenAI(base_url=f"{daemon.url}/v1", api_key="none", max_retries=0, timeout=60)
-    plain = client.embeddings.create(model="minilm", input=["hello", "world"], encoding_format="float")
-    packed = client.embeddings.create(model="minilm", input="hello")
+    with OpenAI(base_url=f"{daemon.url}/v1", api_key="none", max_retries=0, timeout=60) as client:
+        plain = client.embeddings.create(model="minilm", input=["hello", "world"], encoding_format="float")
+        packed = client.embeddings.create(model="minilm", input="hello")
     assert len(plain.data) == 2
     assert cosine(plain.data[0].embedding, packed.data[0].embedding) > 0.9999
 

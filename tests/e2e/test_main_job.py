@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,17 @@ from .conftest import Serve
 from .daemon import ServedDaemon, wait_until
 from .files import Config, definition, place, weights
 
+ClientOf = Callable[[ServedDaemon], OpenAI]
+Served = tuple[Config, ServedDaemon]
 
-def client_of(daemon: ServedDaemon) -> OpenAI:
-    return OpenAI(base_url=f"{daemon.url}/v1", api_key="none", max_retries=0, timeout=60)
+
+@pytest.fixture
+def client_of() -> Iterator[ClientOf]:
+    """The real client, for any daemon; closed at the end."""
+    with ExitStack() as clients:
+        yield lambda daemon: clients.enter_context(
+            OpenAI(base_url=f"{daemon.url}/v1", api_key="none", max_retries=0, timeout=60)
+        )
 
 
 def answer(client: OpenAI, question: str, *, model: str = "chat") -> str:
@@ -26,7 +36,7 @@ def answer(client: OpenAI, question: str, *, model: str = "chat") -> str:
 
 
 @pytest.fixture
-def served(config: Path, serve: Serve) -> tuple[Config, ServedDaemon]:
+def served(config: Path, serve: Serve) -> Served:
     """The real model under the name chat, ready."""
     files = Config(config)
     files.define_real("smollm2")
@@ -36,7 +46,7 @@ def served(config: Path, serve: Serve) -> tuple[Config, ServedDaemon]:
     return files, daemon
 
 
-def test_a_file_becomes_an_answer_and_its_removal_ends_it(served: tuple[Config, ServedDaemon]) -> None:
+def test_a_file_becomes_an_answer_and_its_removal_ends_it(served: Served, client_of: ClientOf) -> None:
     """Completion, chat and stream through the OpenAI client; then the definition goes, and everything it started."""
     files, daemon = served
     client = client_of(daemon)
@@ -71,7 +81,7 @@ def test_a_file_becomes_an_answer_and_its_removal_ends_it(served: tuple[Config, 
         answer(client, "What is 2+3?")
 
 
-def test_edits_beside_a_stream_do_not_touch_it(served: tuple[Config, ServedDaemon], serve: Serve) -> None:
+def test_edits_beside_a_stream_do_not_touch_it(served: Served, serve: Serve, client_of: ClientOf) -> None:
     """While a stream runs a second model comes, breaks and goes; the first keeps its process, the stream its flow.
 
     The broken second file serves its last good version, also after a restart of the daemon.

@@ -2,7 +2,7 @@
 
     python server.py SOCKET [option ...]
 
-Options: `--not-ready` (health never answers 200), `--no-socket`, `--ignore-term`, `--probe STATUS`,
+Options: `--not-ready` (health never answers 200), `--no-socket`, `--ignore-term`, `--deaf-after-term`, `--probe STATUS`,
 `--say TEXT`, `--say-raw HEX`, `--exit CODE`, `--die SIGNAL`, `--flood BYTES`, `--endless BYTES`, `--eat BYTES`,
 `--brood FILE` (leaves a child, a grandchild in a session of its own, and their pids in FILE), `--environ FILE`
 (writes its environment as JSON).
@@ -67,6 +67,8 @@ def linger() -> None:
 def misbehave() -> None:
     if "--ignore-term" in options:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if "--deaf-after-term" in options:
+        signal.signal(signal.SIGTERM, lambda *_: os.path.exists(sys.argv[1]) and os.unlink(sys.argv[1]))
     if "--environ" in options:
         with open(options["--environ"], "w") as file:
             json.dump(dict(os.environ), file)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -164,6 +166,45 @@ async def test_stopping_twice_and_stopping_the_unknown_is_harmless(bench: Bench)
     assert len(bench.of(Exited)) == 1
 
 
+async def test_nothing_but_the_end_is_told_of_what_was_told_to_stop(bench: Bench) -> None:
+    """On its way out an engine may fail health checks for as long as its grace lasts."""
+    bench.runtime.start("one", launch(), command("--deaf-after-term", grace=1.0))
+    await bench.event(Answered)
+    bench.runtime.stop("one")
+    await bench.exit()
+
+    assert [type(event) for event in bench.events] == [Spawned, Loaded, Answered, Exited]
+
+
+async def test_stopped_from_within_the_report_of_its_spawn_it_is_not_watched(bench: Bench) -> None:
+    def stop(event: Event) -> None:
+        bench.events.append(event)
+        if isinstance(event, Spawned):
+            bench.runtime.stop("one")
+
+    bench.runtime._report = stop
+    bench.runtime.start("one", launch(), command("--deaf-after-term", grace=1.0))
+    await bench.exit()
+
+    assert [type(event) for event in bench.events] == [Spawned, Exited]
+
+
+async def test_stopped_before_the_shim_can_be_talked_to_it_is_told_later(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = asyncio.open_connection
+
+    async def stop_first(**arguments: Any) -> Any:
+        bench.runtime.stop("one")
+        return await connect(**arguments)
+
+    monkeypatch.setattr("xserve.runtime.replica.asyncio.open_connection", stop_first)
+    bench.runtime.start("one", launch(), command())
+    await bench.exit()
+
+    assert not bench.of(Loaded)
+
+
 async def test_starting_what_runs_changes_nothing(bench: Bench) -> None:
     bench.runtime.start("one", launch(), command())
     await bench.event(Answered)
@@ -179,29 +220,15 @@ async def test_the_name_is_free_when_the_end_is_reported(bench: Bench) -> None:
     """The loop may start the same instance again from within the report."""
 
     def again(event: Event) -> None:
+        bench.events.append(event)
         if isinstance(event, Exited) and len(bench.of(Exited)) == 1:
             bench.runtime.start("one", launch(), command("--exit", "4"))
 
-    events, bench.events = bench.events, Listening(again)
-    events_append = bench.events.append
-    bench.runtime._report = events_append
+    bench.runtime._report = again
     bench.runtime.start("one", launch(), command("--exit", "3"))
     await until(lambda: len(bench.of(Exited)) == 2, "two ends")
 
     assert [event.exit.code for event in bench.of(Exited) if isinstance(event, Exited)] == [3, 4]
-    assert not events
-
-
-class Listening(list[Event]):
-    """A list that tells of each new member."""
-
-    def __init__(self, hear: object) -> None:
-        super().__init__()
-        self.hear = hear
-
-    def append(self, event: Event) -> None:
-        super().append(event)
-        self.hear(event)  # type: ignore[operator]
 
 
 async def test_a_program_that_is_not_there_is_an_exit_with_its_name(bench: Bench) -> None:
@@ -309,6 +336,17 @@ async def test_only_the_newest_dead_instances_are_kept(tmp_path: Path, sockets: 
     assert sorted(path.name for path in (tmp_path / "run" / "engines").iterdir()) == ["c", "d"]
 
 
+async def test_what_runs_is_kept_whatever_its_age(tmp_path: Path, sockets: Path) -> None:
+    bench = Bench(tmp_path / "run", sockets, RuntimeSettings(dead_keep=0))
+    bench.runtime.start("old", launch(), command())
+    await bench.event(Answered, "old")
+    bench.runtime.start("new", launch(), command("--exit", "0"))
+    await bench.exit("new")
+
+    assert [path.name for path in (tmp_path / "run" / "engines").iterdir()] == ["old"]
+    await bench.runtime.close(deadline=60.0)
+
+
 async def test_an_old_log_does_not_speak_for_a_new_instance_of_the_same_name(bench: Bench) -> None:
     bench.runtime.start("one", launch(), command("--say", "old", "--exit", "1"))
     await bench.exit()
@@ -319,13 +357,26 @@ async def test_an_old_log_does_not_speak_for_a_new_instance_of_the_same_name(ben
 
 
 async def test_what_was_printed_just_before_the_end_is_in_the_log(bench: Bench) -> None:
-    """More than the shim moves at a time: the engine is gone before its output has been read."""
-    bench.runtime.start(
-        "one", launch(), program("print('x' * 600_000); print('the very last words'); raise SystemExit(3)")
-    )
+    """More than the shim moves at a time. It is stopped meanwhile, so that it sees the end with the first byte."""
+    bench.runtime.start("one", launch(), program(LAST_WORDS))
     end = await bench.exit()
 
     assert (end.code, end.log_tail[-1]) == (3, "the very last words")
+
+
+LAST_WORDS = """
+import os, signal, time
+shim, engine = os.getppid(), os.getpid()
+os.kill(shim, signal.SIGSTOP)
+if os.fork() == 0:
+    os.closerange(0, 3)
+    while os.getppid() == engine:
+        time.sleep(0.001)
+    os.kill(shim, signal.SIGCONT)
+    os._exit(0)
+os.write(1, b"x" * 600_000 + b"\\nthe very last words\\n")
+os._exit(3)
+"""
 
 
 async def test_sockets_left_behind_are_no_obstacle(bench: Bench) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from xserve.core.events import Answered
 from xserve.runtime.logs import MAX_LINE, follow, tail
 from xserve.runtime.shim.logfile import RotatingLog
+from xserve.runtime.shim.output import Output
 
 from .conftest import QUICK, Bench, command, launch, lives, until
 
@@ -152,6 +153,15 @@ def test_a_log_is_appended_to_and_its_old_size_counts(tmp_path: Path) -> None:
 
     assert (tmp_path / "log.1").read_text() == "old old\n"
     assert (tmp_path / "log").read_text() == "new\n"
+
+
+def test_a_pipe_that_is_empty_is_not_at_its_end(tmp_path: Path) -> None:
+    output = Output(RotatingLog(str(tmp_path / "log"), max_bytes=10, keep=1))
+
+    assert output.move(), "a writer is left, though it is silent"
+    output.given_away()
+    assert not output.move()
+    os.close(output.read_end)
 
 
 def test_what_a_full_disk_swallowed_is_confessed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,6 +81,7 @@ def test_the_longest_socket_path_is_the_kernels() -> None:
 
 
 def test_a_second_holder_learns_who_the_first_is(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text("4194304999 of an earlier holder\n")
     with DirectoryLock(tmp_path), pytest.raises(AlreadyLockedError, match=f"by process {os.getpid()}$") as caught:
         DirectoryLock(tmp_path).acquire()
 

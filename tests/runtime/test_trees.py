@@ -137,9 +137,11 @@ async def test_a_kept_tree_is_swept_by_a_daemon_that_does_not_adopt(bench: Bench
     daemon = Daemon(bench, "keep")
     pids = fact_pids(bench)
     daemon.kill()
+    (bench.directory() / "fact.json").unlink()  # the marks are evidence enough
     assert all(map(lives, pids))
-    bench.runtime.sweep()
+    swept = bench.runtime.sweep()
 
+    assert set(swept.killed) == set(pids)
     assert not any(map(lives, pids))
 
 

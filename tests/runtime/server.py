@@ -2,10 +2,10 @@
 
     python server.py SOCKET [option ...]
 
-Options: `--not-ready` (health never answers 200), `--no-socket`, `--ignore-term`, `--deaf-after-term`, `--probe STATUS`,
-`--say TEXT`, `--say-raw HEX`, `--exit CODE`, `--die SIGNAL`, `--flood BYTES`, `--endless BYTES`, `--eat BYTES`,
-`--brood FILE` (leaves a child, a grandchild in a session of its own, and their pids in FILE), `--environ FILE`
-(writes its environment as JSON).
+Options: `--not-ready` (health never answers 200), `--no-socket`, `--ignore-term`, `--deaf-after-term`,
+`--probe STATUS`, `--say TEXT`, `--say-raw HEX`, `--exit CODE`, `--die SIGNAL`, `--flood BYTES`, `--endless BYTES`,
+`--eat BYTES`, `--brood FILE` (leaves a child, a grandchild in a session of its own, and their pids in FILE),
+`--environ FILE` (writes its environment as JSON).
 """
 
 import json

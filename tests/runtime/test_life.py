@@ -183,9 +183,11 @@ async def test_stopped_from_within_the_report_of_its_spawn_it_is_not_watched(ben
             bench.runtime.stop("one")
 
     bench.runtime._report = stop
-    bench.runtime.start("one", launch(), command("--deaf-after-term", grace=1.0))
+    bench.runtime.start("one", launch(), command())
+    replica = bench.runtime._replicas["one"]
     await bench.exit()
 
+    assert replica._watch is None
     assert [type(event) for event in bench.events] == [Spawned, Exited]
 
 

@@ -1,0 +1,4 @@
+from serve import run
+
+if __name__ == "__main__":
+    run()

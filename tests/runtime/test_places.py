@@ -12,7 +12,7 @@ import pytest
 
 from xserve.runtime.environment import engine_environment
 from xserve.runtime.lock import AlreadyLockedError, DirectoryLock
-from xserve.runtime.paths import MAX_SOCKET_PATH, UnusablePathError, check_socket_path, socket_directory
+from xserve.runtime.paths import MAX_SOCKET_PATH, InstancePaths, UnusablePathError, check_socket_path, socket_directory
 from xserve.runtime.records import explain, read_json, write_json
 from xserve.runtime.sweep import run_id
 
@@ -179,3 +179,11 @@ def test_a_run_directory_made_anew_or_elsewhere_has_another_identity(tmp_path: P
     (tmp_path / "a").rename(tmp_path / "moved")
     (tmp_path / "a").mkdir()
     assert run_id(tmp_path / "a") != first
+
+
+def test_the_sockets_of_an_instance_are_its_own_and_what_its_engine_put_beside_them(tmp_path: Path) -> None:
+    """An engine with a server behind its front leaves a second socket when it is killed."""
+    for name in ("a1.sock", "a1.ctl", "a1.in.sock", "a12.sock", "b1.sock"):
+        (tmp_path / name).touch()
+    found = InstancePaths(tmp_path, tmp_path, "a1").all_sockets()
+    assert sorted(path.name for path in found) == ["a1.ctl", "a1.in.sock", "a1.sock"]

@@ -55,6 +55,10 @@ class InstancePaths:
         """Where the shim listens."""
         return str(self.sockets / f"{self.instance}.ctl")
 
+    def all_sockets(self) -> list[Path]:
+        """What is there of both, and of what an engine put beside its own (`NAME.*.sock`)."""
+        return [path for path in self.sockets.iterdir() if path.name.startswith(f"{self.instance}.")]
+
     @property
     def launch(self) -> Path:
         """What the engine reads."""

@@ -176,8 +176,8 @@ class Replica:
 
     def _exit(self, record: dict[str, Any]) -> Exit:
         paths = self._order.paths
-        for path in (paths.socket, paths.control):
-            forget(path)
+        for path in paths.all_sockets():
+            forget(str(path))
         return Exit(
             code=record.get("code"),
             signal=record.get("signal"),

@@ -22,7 +22,7 @@ TextOrTexts = Annotated[str | list[str], in_one_sentence("must be text or a list
 class Virtualenv(BaseModel):
     """Packages that the model needs beside its engine's own."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     packages: list[Text]
     """Requirement specifiers; may carry Xinference's `#engine#` markers."""
@@ -45,7 +45,7 @@ class Virtualenv(BaseModel):
 class Spec(BaseModel):
     """One set of weights: format, quantisation and where they are."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=(), defer_build=True)
 
     model_format: EmbeddingFormat
     """Format of the weights."""
@@ -108,7 +108,7 @@ class LlmSpec(Spec):
 class Definition(BaseModel):
     """What all kinds have in common."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=(), defer_build=True)
 
     version: Literal[2] = 2
     """Version of the schema. Version 1 is converted when it is read."""

@@ -10,7 +10,7 @@ ModelType = Literal["LLM", "embedding", "rerank", "image", "audio", "flexible"]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Serves(_Strict):

@@ -13,7 +13,7 @@ Pause = Annotated[Seconds, Field(ge=0.01)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
 
 class Restart(_Strict):

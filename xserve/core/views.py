@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 
-class ProblemView(BaseModel):
+class _View(BaseModel):
+    model_config = ConfigDict(defer_build=True)
+
+
+class ProblemView(_View):
     """Something that a person should mend."""
 
     path: str
@@ -19,7 +23,7 @@ class ProblemView(BaseModel):
     text: str = Field(description="all of it in one line: path:line:column: field: message")
 
 
-class ReplicaView(BaseModel):
+class ReplicaView(_View):
     """One process tree."""
 
     instance: str
@@ -35,7 +39,7 @@ class ReplicaView(BaseModel):
     note: str = ""
 
 
-class FailureView(BaseModel):
+class FailureView(_View):
     """The last failure of the wanted revision."""
 
     reason: str
@@ -46,7 +50,7 @@ class FailureView(BaseModel):
     log_tail: list[str]
 
 
-class ModelView(BaseModel):
+class ModelView(_View):
     """One deployment."""
 
     uid: str
@@ -72,7 +76,7 @@ class ModelView(BaseModel):
     failure: FailureView | None = None
 
 
-class StatusView(BaseModel):
+class StatusView(_View):
     """Everything at a glance."""
 
     version: str
@@ -88,7 +92,7 @@ class StatusView(BaseModel):
     notes: list[str] = Field(description="sources that cannot be read, holds, and other things to know")
 
 
-class ActionView(BaseModel):
+class ActionView(_View):
     """One action of a plan."""
 
     action: str = Field(description="publish, withdraw, start, drain or stop")
@@ -99,7 +103,7 @@ class ActionView(BaseModel):
     instance: str | None = None
 
 
-class WaitingView(BaseModel):
+class WaitingView(_View):
     """A deployment that the plan leaves waiting."""
 
     model: str
@@ -107,7 +111,7 @@ class WaitingView(BaseModel):
     message: str
 
 
-class PlanView(BaseModel):
+class PlanView(_View):
     """What the daemon would do."""
 
     actions: list[ActionView]
@@ -115,7 +119,7 @@ class PlanView(BaseModel):
     problems: list[ProblemView]
 
 
-class ReloadView(BaseModel):
+class ReloadView(_View):
     """The outcome of a reload."""
 
     changed: bool = Field(description="whether the files said something new")
@@ -124,7 +128,7 @@ class ReloadView(BaseModel):
     waiting: list[WaitingView]
 
 
-class EventView(BaseModel):
+class EventView(_View):
     """Something that happened."""
 
     id: int
@@ -136,7 +140,7 @@ class EventView(BaseModel):
     data: dict[str, Any] = {}
 
 
-class EngineVerdictView(BaseModel):
+class EngineVerdictView(_View):
     """What an engine says to one set of weights."""
 
     engine: str
@@ -147,7 +151,7 @@ class EngineVerdictView(BaseModel):
     reason: str = Field(description="why not; empty where it can")
 
 
-class EngineView(BaseModel):
+class EngineView(_View):
     """An engine on this machine."""
 
     name: str
@@ -160,7 +164,7 @@ class EngineView(BaseModel):
     folder: str
 
 
-class LogView(BaseModel):
+class LogView(_View):
     """Last lines of an instance's log."""
 
     model: str
@@ -169,7 +173,7 @@ class LogView(BaseModel):
     lines: list[str]
 
 
-class WaitView(BaseModel):
+class WaitView(_View):
     """The outcome of waiting."""
 
     outcome: str = Field(description="done, failed, rejected or timeout")
@@ -178,7 +182,7 @@ class WaitView(BaseModel):
     problems: list[ProblemView]
 
 
-class Candidate(BaseModel):
+class Candidate(_View):
     """A file that does not stand in the config directory yet, for `plan`."""
 
     path: str = Field(description="where it would stand; decides what it replaces")

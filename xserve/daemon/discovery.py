@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 
 from xserve.core.engines import Engine
 from xserve.core.manifest import Backend, Manifest
 from xserve.core.problems import Problem
+from xserve.files.syntax import SyntaxFault, parse
 
-_log = logging.getLogger(__name__)
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
@@ -51,8 +49,10 @@ def _manifests(parent: Path) -> Iterable[Path]:
 
 def _load(file: Path) -> Engine | Problem:
     try:
-        manifest = Manifest.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError, ValidationError) as error:
+        manifest = Manifest.model_validate(parse(file.read_bytes()).data)
+    except SyntaxFault as fault:
+        return Problem(str(file), fault.line, fault.column, "", fault.message)
+    except (OSError, ValidationError) as error:
         return Problem(str(file), 0, 0, "", f"not a usable engine manifest: {error}")
     return Engine(manifest, str(file.parent), _installed_backend(manifest.backends), sys.executable)
 

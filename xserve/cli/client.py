@@ -68,6 +68,10 @@ class Client:
         """Nothing is connected before the first call."""
         self._target = target
 
+    def reach(self) -> None:
+        """Connect, and no more. Raises NoDaemonError."""
+        self._connect().close()
+
     def get(self, path: str, query: Query | None = None, patience: float = PATIENCE) -> Any:
         """The JSON answer to GET. `patience` is in seconds. Raises NoDaemonError, AnswerError or CommandError."""
         return self._json("GET", path, query, None, patience)

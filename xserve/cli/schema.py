@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from xserve.cli.command import Arguments, Command, Exit, Parser
+from xserve.cli.command import Arguments, Command, Exit, Parser, add_json
 from xserve.cli.output import print_json
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from pydantic.json_schema import GenerateJsonSchema
 
-NAMES = ("deploy", "settings", "LLM", "embedding", "rerank", "image", "audio", "flexible")
+NAMES = ("deploy", "settings", "engine", "LLM", "embedding", "rerank", "image", "audio", "flexible")
 
 
 def schema_options(parser: Parser) -> None:
@@ -27,6 +27,7 @@ def schema_options(parser: Parser) -> None:
     parser.add_argument(
         "name", nargs="?", choices=(*NAMES, "all"), default="all", metavar="NAME", help=", ".join(NAMES)
     )
+    add_json(parser)  # it prints nothing else; scripts need not know
 
 
 def run_schema(args: Arguments) -> int:
@@ -73,9 +74,10 @@ def _as_written() -> type[GenerateJsonSchema]:
 def _model(name: str) -> type[BaseModel]:
     from xserve.core.definition import KINDS  # these bring pydantic
     from xserve.core.deploy import DeployFile
+    from xserve.core.manifest import Manifest
     from xserve.core.settings import Settings
 
-    models: dict[str, type[BaseModel]] = {"deploy": DeployFile, "settings": Settings, **KINDS}
+    models: dict[str, type[BaseModel]] = {"deploy": DeployFile, "settings": Settings, "engine": Manifest, **KINDS}
     return models[name]
 
 
@@ -106,8 +108,8 @@ COMMANDS = {
     "schema": Command(
         run_schema,
         schema_options,
-        "Prints the JSON Schema of deploy files, of settings, or of a kind of definition, for editors and for "
-        "generators. Without a name: an object with all of them.",
+        "Prints the JSON Schema of deploy files, of settings, of engine manifests, or of a kind of definition, for "
+        "editors and generators. Without a name: an object with all of them.",
         "xserve schema deploy > deploy.schema.json",
     )
 }

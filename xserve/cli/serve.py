@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
+
 from xserve.cli.command import Arguments, Command, Parser, add_config_dir
+
+_LAST_PORT = 65535
 
 
 def serve_options(parser: Parser) -> None:
@@ -11,12 +15,19 @@ def serve_options(parser: Parser) -> None:
     parser.add_argument(
         "--host", metavar="ADDRESS", help="Address to listen on. Without it: xserve.yaml, else 127.0.0.1."
     )
-    parser.add_argument("--port", type=int, help="Port; 0: any free one. Without it: xserve.yaml, else 9997.")
+    parser.add_argument("--port", type=port_number, help="Port; 0: any free one. Without it: xserve.yaml, else 9997.")
     parser.add_argument("--uds", metavar="PATH", help="Listen on this unix socket in place of a port.")
     parser.add_argument(
         "--log-level", choices=("debug", "info", "warning", "error"), default="info", help="Default: info."
     )
     parser.add_argument("--log-format", choices=("text", "json"), default="text", help="Default: text.")
+
+
+def port_number(text: str) -> int:
+    """A TCP port, 0 to 65535. Raises ArgumentTypeError."""
+    if not text.isdecimal() or int(text) > _LAST_PORT:
+        raise ArgumentTypeError(f"{text!r} is not a port; ports go from 0 to {_LAST_PORT}")
+    return int(text)
 
 
 def run_serve(args: Arguments) -> int:

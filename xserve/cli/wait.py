@@ -1,17 +1,27 @@
-"""`wait`: until models are ready. The bridge from "a file was written" to "the model answers"."""
+"""`wait`: until models are ready. The bridge from "a file was written" to "the model answers".
+
+A script that has just started or restarted the daemon may be faster than the daemon: for a while, nobody
+answering only means "not yet".
+"""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
-from xserve.cli.client import PATIENCE, Client
+from xserve.cli.client import PATIENCE, Client, NoDaemonError
 from xserve.cli.command import Arguments, Command, Exit, Parser, add_daemon, add_json, seconds
 from xserve.cli.locate import locate
 from xserve.cli.output import Progress, print_json, say
 
 _SLICE = 2.0
 """Seconds that one question to the daemon may take, so that changes are shown as they come."""
+
+_DAEMON_START = 10.0
+"""Seconds in which a daemon that was just started may begin to answer."""
+
+_LOOK_AGAIN = 0.1
+"""Seconds between two tries to reach a daemon that does not answer yet."""
 
 _CODES = {"done": Exit.DONE, "timeout": Exit.TIMED_OUT}
 
@@ -37,7 +47,8 @@ def wait_options(parser: Parser) -> None:
 
 def run_wait(args: Arguments) -> int:
     """1 if it cannot become ready, 4 if it took too long."""
-    view = follow(Client(locate(args)), args.models, args.generation, args.timeout)
+    client = reach(args, min(args.timeout, _DAEMON_START))
+    view = follow(client, args.models, args.generation, args.timeout)
     if args.json:
         print_json(view)
     elif view["outcome"] == "done":
@@ -62,6 +73,21 @@ def follow(client: Client, names: list[str] | None, generation: str | None, time
                 return {**view, "message": f"not ready after {timeout:g} s: {summary(view['models'])}"}
     finally:
         progress.end()
+
+
+def reach(args: Arguments, patience: float) -> Client:
+    """A daemon that may still have to start. Raises NoDaemonError after `patience` seconds."""
+    deadline = time.monotonic() + patience
+    while True:
+        client = Client(locate(args))  # anew: the daemon's note for clients may just have been written
+        try:
+            client.reach()
+        except NoDaemonError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(_LOOK_AGAIN)
+        else:
+            return client
 
 
 def ask(client: Client, names: list[str] | None, generation: str | None, patience: float) -> dict[str, Any]:

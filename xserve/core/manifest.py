@@ -17,6 +17,7 @@ class Serves(_Strict):
     """One kind of model that the engine can serve."""
 
     type: ModelType
+    """Model type."""
     formats: tuple[str, ...] = ()
     """Formats of the weights, e.g. `ggufv2`; empty: the type has no format."""
     abilities: tuple[str, ...] = ()
@@ -29,6 +30,7 @@ class Backend(_Strict):
     """One library or program that can do the work. The first one that is installed is taken."""
 
     name: str
+    """Name for logs and for `{backend}` in the command."""
     module: str | None = None
     """Importable module that tells that it is installed (looked up, never imported)."""
     program: str | None = None
@@ -41,6 +43,7 @@ class Probe(_Strict):
     """The tiny real request that proves a replica ready. A 200 answer is the proof."""
 
     path: str
+    """Path that is asked by POST."""
     body: dict[str, Any]
     """JSON body; the string "{uid}" stands for the served name."""
 
@@ -49,10 +52,13 @@ class Manifest(_Strict):
     """An engine's `engine.yaml`."""
 
     name: str = Field(pattern=r"^[a-z0-9_]+$")
+    """What a deploy entry calls it."""
     title: str
     """Name for people, e.g. `llama.cpp`. Xinference's spelling where it has one."""
     description: str
+    """What it serves and what for, in a sentence or two."""
     serves: tuple[Serves, ...]
+    """Kinds of model that it can serve."""
     backends: tuple[Backend, ...] = ()
     """Empty: nothing but the interpreter is needed."""
     packages: tuple[str, ...] = ()

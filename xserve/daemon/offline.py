@@ -46,7 +46,7 @@ def check_files(
     known = Settings(version=1) if isinstance(settings, list) else settings
     world = World(layers, settle=0.0, hold=0.0, engine_dirs=known.engine_dirs, keep=False)
     if not paths:
-        return [*(settings if isinstance(settings, list) else []), *_check_all(world, strict)]
+        return [*_missing(layers), *(settings if isinstance(settings, list) else []), *_check_all(world, strict)]
     return [problem for path in paths for problem in _check_one(world, path, as_path, kind, strict)]
 
 
@@ -60,12 +60,18 @@ def plan_offline(config: str | None, candidates: Sequence[Candidate]) -> PlanVie
     sight = world.preview(candidates) if candidates else world.sight
     policy = Policy(known.start_timeout, known.drain_timeout, known.max_starting)
     coming = forecast(sight.desired, Observed(), 0.0, first_fit, policy)
-    problems = [*(settings if isinstance(settings, list) else []), *sight.problems]
+    missing = [] if candidates else _missing(layers)
+    problems = [*missing, *(settings if isinstance(settings, list) else []), *sight.problems]
     return PlanView(
         actions=action_views(coming.actions),
         waiting=waiting_views(coming.explanations),
         problems=[problem_view(problem) for problem in problems],
     )
+
+
+def _missing(layers: Layers) -> list[Problem]:
+    """That there is no config directory: a slip in its path must not look like a clean bill."""
+    return [] if layers.exists() else [Problem(layers.describe(), 0, 0, "", "there is no such directory")]
 
 
 def _check_all(world: World, strict: bool) -> Iterator[Problem]:
@@ -75,9 +81,11 @@ def _check_all(world: World, strict: bool) -> Iterator[Problem]:
     for registration in sight.registrations.values():
         if registration.layer != "builtin":
             for fault in weights_faults(registration.definition, world.weights):
-                yield _weights_problem(registration.path, (0, 0), fault, strict)
+                place = world.place_of(registration.path, fault.place)
+                yield _weights_problem(registration.path, place, fault, strict)
     for waiting in sight.desired.waiting.values():
-        yield _waiting_problem(waiting.order.path, (0, 0), waiting, strict)
+        place = world.place_of(waiting.order.path, ("models", waiting.uid, *waiting.place))
+        yield _waiting_problem(waiting.order.path, place, waiting, strict)
 
 
 def _check_one(world: World, path: Path, as_path: str | None, kind: str | None, strict: bool) -> list[Problem]:

@@ -160,12 +160,14 @@ class World:
 
     def _placed(self, problem: Problem) -> Problem:
         """A problem of a deploy entry with the line and column of the entry."""
-        file = self._look.files.get(problem.path) if self._look else None
-        uid = problem.field.split(".")[1]
-        if file is None or (uid,) not in file.names:
-            return problem
-        line, column = find(file, (uid,))
+        keys = problem.field.removeprefix("models.").rpartition(".")  # a public name may hold dots, a key does not
+        line, column = self.place_of(problem.path, ("models", keys[0], keys[2]))
         return replace(problem, line=line, column=column)
+
+    def place_of(self, path: str, keys: Place) -> tuple[int, int]:
+        """Line and column of a key in the accepted document at `path`; 0 and 0 where that is not known."""
+        file = self._look.files.get(path) if self._look else None
+        return (0, 0) if file is None else find(file, keys)
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,11 +96,11 @@ def unreadable(path: str, predicate: str) -> Candidate:
     return Candidate("", None, (Problem(path, 0, 0, "", f"This {predicate}."),))
 
 
-def find(document: Accepted, name: Name) -> Place:
-    """Where an accepted document declares a name; 0 and 0 where the file says something else by now."""
+def find(document: Accepted, keys: Path) -> Place:
+    """The place of a key in an accepted document; 0 and 0 where the file says something else by now."""
     try:
         raw = read(document.path, ("/",), lambda: 0).raw
         same = content_hash(raw) == document.content_hash
-        return parse(raw).positions.key_at(document.names[name]) if same else (0, 0)
+        return parse(raw).positions.key_at(keys) if same else (0, 0)
     except (Unreadable, SyntaxFault):
         return 0, 0

@@ -191,7 +191,7 @@ class Store:
         for record in records.values():
             yield from record.problems
         for ownership in self._groups.values():
-            yield from (taken(loss, find(loss.loser, loss.name)) for loss in ownership.losses)
+            yield from (taken(loss, find(loss.loser, loss.loser.names[loss.name])) for loss in ownership.losses)
         yield from self._conditions
         yield from self._notes
         fault = self._keeper.save(records, self._groups.values())

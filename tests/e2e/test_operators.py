@@ -1,0 +1,103 @@
+"""What an operator does to a daemon beside editing models: where it listens, what it is given, where it is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .conftest import Serve
+from .daemon import XSERVE, ServedDaemon
+from .files import Config
+
+
+def serve_in_vain(*words: str) -> subprocess.CompletedProcess[str]:
+    """`xserve serve` that is expected to give up at once."""
+    return subprocess.run([*XSERVE, "serve", *words], capture_output=True, text=True, timeout=120)
+
+
+class TestListening:
+    """The admin socket is always there; the public listener is a port or a socket."""
+
+    def test_the_admin_socket_answers(self, serve: Serve) -> None:
+        daemon = serve()
+        path = str(daemon.contact()["admin_socket"])
+        listed = subprocess.run([*XSERVE, "status", "-e", f"unix:{path}"], capture_output=True, text=True, timeout=120)
+        assert listed.returncode == 0, listed.stderr
+        daemon.leave()
+        assert not os.path.exists(path), "the admin socket outlived its daemon"
+
+    def test_commands_find_a_daemon_that_listens_on_a_socket_only(self, files: Config, tmp_path: Path) -> None:
+        files.define("base")
+        files.deploy_fake("chat", model="base")
+        socket = tmp_path / "public.sock"
+        daemon = ServedDaemon(files.directory, {"uds": str(socket)})
+        try:
+            assert daemon.run("wait", "--timeout", "60").returncode == 0
+            said = subprocess.run(
+                [*XSERVE, "generate", "chat", "hello there", "-e", f"unix:{socket}"],
+                capture_output=True,
+                text=True,
+                timeout=120,
+            )
+        finally:
+            daemon.leave()
+        assert "hello there" in said.stdout, said.stderr
+
+
+class TestCannotServe:
+    """One sentence that says what to change, and no traceback."""
+
+    def test_a_port_that_is_none_is_a_usage_error(self, config: Path) -> None:
+        refused = serve_in_vain("--config-dir", str(config), "--port", "99999")
+        assert refused.returncode == 2
+        assert "65535" in refused.stderr
+        assert "Traceback" not in refused.stderr
+
+    def test_a_config_directory_that_is_a_file_is_named(self, tmp_path: Path) -> None:
+        place = tmp_path / "file"
+        place.write_text("")
+        refused = serve_in_vain("--config-dir", str(place), "--port", "0")
+        assert refused.returncode == 1
+        assert refused.stderr.splitlines() == [f"xserve: cannot use {place}/state: Not a directory"]
+
+
+@pytest.mark.parametrize("command", ["check", "plan"])
+def test_a_config_directory_that_is_not_there_is_no_success(command: str, tmp_path: Path) -> None:
+    """A slip in a path must not look like a clean bill."""
+    nowhere = tmp_path / "nowhere"
+    asked = subprocess.run(
+        [*XSERVE, command, "--json", "--config-dir", str(nowhere)], capture_output=True, text=True, timeout=120
+    )
+    assert asked.returncode == 1
+    assert json.loads(asked.stdout)["problems"][0]["text"] == f"{nowhere}: there is no such directory"
+
+
+def test_wait_bears_with_a_daemon_that_is_about_to_start(files: Config, serve: Serve) -> None:
+    """`systemctl start` and `wait`, one after the other, need no pause between them."""
+    files.define("base")
+    files.deploy_fake("chat", model="base")
+    waiting = subprocess.Popen([*XSERVE, "wait", "--config-dir", str(files.directory)], stdout=subprocess.PIPE)
+    serve()
+    said, _ = waiting.communicate(timeout=120)
+    assert waiting.returncode == 0
+    assert b"chat: ready" in said
+
+
+def test_problems_of_entries_have_their_line_in_check_and_in_status(files: Config, serve: Serve) -> None:
+    """Also where the public name holds a dot, as names of models do."""
+    files.define("base")
+    files.deploy_file.write_text(
+        "version: 1\nmodels:\n"
+        "  base: {engine: fake}\n"
+        "  qwen2.5: {engine: fake, model: base, aliases: [base]}\n"
+        "  other: {engine: fake, model: base, options: {tokns: 1}}\n"
+    )
+    daemon = serve()
+    checked = daemon.run("check").stdout + daemon.run("check").stderr
+    assert f"{files.deploy_file}:4:40: models.qwen2.5.aliases: " in checked
+    assert f"{files.deploy_file}:5:48: models.other.options.tokns: " in checked
+    assert daemon.status()["problems"][0]["line"] == 4

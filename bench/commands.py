@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from .daemon import XSERVE, config_directory, definition, place
+from .daemon import ENVIRONMENT, XSERVE, config_directory, definition, place
 from .figure import Figure
 
-_RUNS = 10
+_RUNS = 20
 
 
 def measure() -> Iterator[Figure]:
@@ -42,5 +42,5 @@ def _timed(name: str, *words: str, most: float | None = None) -> Figure:
 def _run(command: list[str]) -> float:
     """Milliseconds."""
     began = time.perf_counter()
-    subprocess.run(command, capture_output=True, check=True)
+    subprocess.run(command, capture_output=True, check=True, env=ENVIRONMENT)
     return (time.perf_counter() - began) * 1000

@@ -20,17 +20,19 @@ from typing import Any, TypeVar
 XSERVE = [sys.executable, "-m", "xserve"]
 PATIENCE = 120.0  # seconds; for things that take one or two
 ENGINES = Path(__file__).resolve().parent / "engines"
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+"""Of what is measured: compiled modules are kept, as they are wherever nobody forbids it."""
 _POLL = 0.002  # seconds
 _T = TypeVar("_T")
 
 
-def until(what: Callable[[], _T], why: str) -> _T:
-    """Ask until the answer is true, and return it."""
+def until(what: Callable[[], _T], why: str, pause: float = _POLL) -> _T:
+    """Ask until the answer is true, and return it; `pause` seconds between two questions."""
     deadline = time.monotonic() + PATIENCE
     while not (found := what()):
         if time.monotonic() > deadline:
             raise SystemExit(f"waited {PATIENCE:g} s in vain: {why}")
-        time.sleep(_POLL)
+        time.sleep(pause)
     return found
 
 
@@ -58,7 +60,7 @@ class Daemon:
         self._log = config.parent / "daemon.log"
         with self._log.open("ab") as log:
             command = [*XSERVE, "serve", "--config-dir", str(config), "--log-level", "warning"]
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, env=ENVIRONMENT)
 
     @property
     def pid(self) -> int:

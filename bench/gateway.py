@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 
-from .daemon import Daemon, config_directory, definition, place, serving
+from .daemon import ENVIRONMENT, Daemon, config_directory, definition, place, serving
 from .figure import Figure
 from .load import STREAM_BODY, ask, load, request
 
@@ -58,7 +58,9 @@ def _throughput(daemon: Daemon) -> Iterator[Figure]:
 @contextlib.contextmanager
 def _floor() -> Iterator[tuple[int, int]]:
     """uvicorn answering by itself: its process id and port."""
-    process = subprocess.Popen([sys.executable, "-m", "bench.floor"], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.floor"], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
+    )
     try:
         assert process.stdout is not None
         yield process.pid, int(process.stdout.readline())

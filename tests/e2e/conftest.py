@@ -43,3 +43,13 @@ def serve(config: Path) -> Iterator[Serve]:
 def files(config: Path) -> Config:
     """The config directory, being edited."""
     return Config(config)
+
+
+@pytest.fixture
+def daemon(files: Config, serve: Serve) -> ServedDaemon:
+    """The fake engine under the name chat, ready."""
+    files.define("base")
+    files.deploy_fake("chat", model="base")
+    started = serve()
+    started.wait_state("chat", "ready")
+    return started

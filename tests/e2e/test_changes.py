@@ -15,16 +15,6 @@ from .files import Config, place
 watching = pytest.mark.parametrize("watch", [True, False], ids=["watching", "not-watching"])
 
 
-@pytest.fixture
-def daemon(files: Config, serve: Serve) -> ServedDaemon:
-    """The fake engine under the name chat, ready."""
-    files.define("base")
-    files.deploy_fake("chat", model="base")
-    started = serve()
-    started.wait_state("chat", "ready")
-    return started
-
-
 def starts(daemon: ServedDaemon) -> int:
     """How many replicas were ever started."""
     events = daemon.get("/xserve/v1/events")[1]["events"]

@@ -6,8 +6,6 @@ import json
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from .conftest import Serve
 from .daemon import XSERVE, ServedDaemon, wait_until
 from .files import Config, definition, place
@@ -16,16 +14,6 @@ from .files import Config, definition, place
 def xserve(*words: str, **more: object) -> subprocess.CompletedProcess[str]:
     """The command, without a daemon."""
     return subprocess.run([*XSERVE, *words], capture_output=True, text=True, timeout=120, **more)  # type: ignore[call-overload]
-
-
-@pytest.fixture
-def daemon(files: Config, serve: Serve) -> ServedDaemon:
-    """The fake engine under the name chat, ready."""
-    files.define("base")
-    files.deploy_fake("chat", model="base")
-    started = serve()
-    started.wait_state("chat", "ready")
-    return started
 
 
 def actions_of(daemon: ServedDaemon, after: int) -> list[tuple[str, str, str]]:

@@ -81,8 +81,6 @@ class Settings(_Strict):
     """Lets the daemon listen beyond loopback without keys: whoever reaches it may do everything."""
     allowed_hosts: list[str] = []
     """Names besides localhost that clients may put in the Host header."""
-    allowed_origins: list[str] = []
-    """Origins of web pages that may call the API, e.g. `https://ui.example`; none: no other than this server."""
     watch: bool = True
     """Wake at file events. Without it changes are seen at the next resync, or at `xserve reload`."""
     resync: Pause = 30.0

@@ -33,5 +33,7 @@ def set_up_logging(level: str, log_format: str) -> None:
     text = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
     handler.setFormatter(JsonFormatter() if log_format == "json" else text)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # What clients send amiss is told to them; the server's advice to install packages is for nobody here.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     # Every inference request would be a line: only where somebody asked for that much.
     logging.getLogger("xserve.access").setLevel(logging.INFO if level == "debug" else logging.WARNING)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from .conftest import Serve
-from .daemon import XSERVE, ServedDaemon
+from .daemon import PATIENCE, XSERVE, ServedDaemon
 from .files import Config
 
 
@@ -33,12 +35,12 @@ class TestListening:
     def test_commands_find_a_daemon_that_listens_on_a_socket_only(self, files: Config, tmp_path: Path) -> None:
         files.define("base")
         files.deploy_fake("chat", model="base")
-        socket = tmp_path / "public.sock"
-        daemon = ServedDaemon(files.directory, {"uds": str(socket)})
+        public = tmp_path / "public.sock"
+        daemon = ServedDaemon(files.directory, {"uds": str(public)})
         try:
             assert daemon.run("wait", "--timeout", "60").returncode == 0
             said = subprocess.run(
-                [*XSERVE, "generate", "chat", "hello there", "-e", f"unix:{socket}"],
+                [*XSERVE, "generate", "chat", "hello there", "-e", f"unix:{public}"],
                 capture_output=True,
                 text=True,
                 timeout=120,
@@ -101,3 +103,17 @@ def test_problems_of_entries_have_their_line_in_check_and_in_status(files: Confi
     assert f"{files.deploy_file}:4:40: models.qwen2.5.aliases: " in checked
     assert f"{files.deploy_file}:5:48: models.other.options.tokns: " in checked
     assert daemon.status()["problems"][0]["line"] == 4
+
+
+def test_what_strangers_send_is_no_news_for_the_log(serve: Serve) -> None:
+    """Neither garbage nor a WebSocket handshake makes lines there, let alone advice to install packages."""
+    daemon = serve()
+    address = urlsplit(daemon.url)
+    upgrade = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    upgrade += b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    for sent, answer in ((b"\x16\x03\x01\r\n\r\n", b"HTTP/1.1 400"), (upgrade, b"HTTP/1.1 200")):
+        with socket.create_connection((str(address.hostname), address.port or 0), timeout=PATIENCE) as talk:
+            talk.sendall(sent)
+            assert talk.recv(4096).startswith(answer)
+    daemon.leave()
+    assert "WARNING" not in daemon.log()

@@ -78,7 +78,9 @@ def _state(note: Path) -> str:
         return f"{note} names process {_read(note).get('pid')}"
     except FileNotFoundError:
         return f"{note} is not there: it is not running"
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        return f"cannot read {note}: {error.strerror}"
+    except ValueError as error:
         return f"cannot read {note}: {error}"
 
 

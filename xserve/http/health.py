@@ -11,7 +11,7 @@ from xserve.http.errors import ApiError, retry_after
 from xserve.http.scrape import CONTENT_TYPE, metrics_page
 from xserve.http.traffic import Unavailable
 
-_COMING = frozenset({"starting", "updating", "waiting", "backoff"})
+_COMING = frozenset({"starting", "updating", "backoff"})  # by itself
 
 
 class HealthView(BaseModel):
@@ -50,8 +50,9 @@ def require_ready(model: ModelView) -> None:
     """Raises ApiError 503 with the reason where no replica takes requests."""
     if model.ready > 0:
         return
-    make = Unavailable.loading if model.state in _COMING else Unavailable.failed
-    raise make(model.message).error()
+    if model.state in _COMING:
+        raise Unavailable.loading(model.message).error()
+    raise Unavailable.failed(f"The model {model.uid} cannot serve: {model.message}").error()
 
 
 async def metrics(call: Plain) -> Response:

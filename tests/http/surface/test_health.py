@@ -51,10 +51,11 @@ async def test_readyz_of_a_model_is_whether_it_can_answer(surface, name: str) ->
     assert answer.headers["retry-after"] == "30"
 
 
-async def test_readyz_of_a_failed_model_says_why_and_not_to_come_back(surface) -> None:
-    surface.load("chat", Reason.GAVE_UP, "gave up after 8 failures in a row")
+@pytest.mark.parametrize("reason", [Reason.GAVE_UP, Reason.BAD_OPTIONS, Reason.NO_ENGINE])
+async def test_readyz_of_a_model_that_somebody_must_mend_says_why_and_not_to_come_back(surface, reason) -> None:
+    surface.load("chat", reason, "something is wrong")
     answer = await surface.http.get("/readyz?model=chat")
-    assert (answer.status_code, answer.json()["detail"]) == (503, "gave up after 8 failures in a row")
+    assert (answer.status_code, answer.json()["detail"]) == (503, "The model chat cannot serve: something is wrong")
     assert "retry-after" not in answer.headers
 
 

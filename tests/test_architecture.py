@@ -16,7 +16,9 @@ ROOT = Path(__file__).resolve().parent.parent
 MODEL_LIBRARIES = {"torch", "transformers", "vllm", "xllamacpp", "llama_cpp", "sentence_transformers", "diffusers"}
 
 
-@pytest.mark.parametrize("module", ["xserve.cli.main", "xserve.daemon.main", "xserve.daemon.offline"])
+@pytest.mark.parametrize(
+    "module", ["xserve.cli.main", "xserve.daemon.main", "xserve.daemon.checking", "xserve.daemon.planning"]
+)
 def test_no_model_library_is_ever_loaded(module: str) -> None:
     """Neither the command line nor the daemon imports what an engine needs."""
     code = f"import sys, {module}; print(*(name.partition('.')[0] for name in sys.modules))"

@@ -35,7 +35,7 @@ def run_check(args: Arguments) -> int:
     """1 if a file would be rejected."""
     if args.as_path and len(args.files) != 1:
         raise CommandError("--as needs exactly one FILE.", Exit.USAGE)
-    from xserve.daemon.offline import check_files  # brings pydantic and yaml
+    from xserve.daemon.checking import check_files  # brings pydantic and yaml
 
     problems = [describe(it) for it in check_files(args.files, args.config_dir, args.as_path, args.kind, args.strict)]
     rejected = print_problems(problems)

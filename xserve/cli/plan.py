@@ -67,7 +67,7 @@ def compute(args: Arguments, candidates: list[dict[str, str]]) -> dict[str, Any]
 def compute_offline(config: str | None, candidates: list[dict[str, str]]) -> dict[str, Any]:
     """The plan from the files alone."""
     from xserve.core.views import Candidate  # these bring pydantic and yaml
-    from xserve.daemon.offline import plan_offline
+    from xserve.daemon.planning import plan_offline
 
     return plan_offline(config, [Candidate(**it) for it in candidates]).model_dump(mode="json")
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xserve import __version__
 from xserve.core.deploy import entries_of
@@ -20,7 +20,6 @@ from xserve.core.problems import Problem
 from xserve.core.reasons import Reason
 from xserve.core.refused import Kind, Refused
 from xserve.core.text import path_of
-from xserve.core.views import Candidate
 from xserve.daemon.discovery import bundled, discover
 from xserve.files.examine import Accepted, Name, document_hash, find
 from xserve.files.journal import Journal
@@ -31,6 +30,9 @@ from xserve.files.tree import Path as Place
 from xserve.files.weights import WeightsIndex
 from xserve.files.writer import StorageFull, file_name, remove
 from xserve.files.writer import replace as write_file
+
+if TYPE_CHECKING:
+    from xserve.core.views import Candidate  # `check` works without the shapes of the API
 
 # Weights that a deployment waits for are looked for again so often, seconds.
 _WEIGHTS_INTERVAL = 1.0
@@ -107,7 +109,10 @@ class World:
 
     def preview(self, candidates: Sequence[Candidate]) -> Sight:
         """The sight as it would be if the candidates stood in their places. Changes nothing."""
-        contents = {candidate.path: candidate.text.encode() for candidate in candidates}
+        return self.suppose({candidate.path: candidate.text.encode() for candidate in candidates})
+
+    def suppose(self, contents: Mapping[str, bytes]) -> Sight:
+        """The sight as it would be if these contents stood at these paths. Changes nothing."""
         found = self._store.preview(contents)
         others = [each for each in self._file_problems if each.path not in contents]
         return self._sight(found.names, (*others, *found.problems), None)

@@ -117,3 +117,31 @@ def test_what_strangers_send_is_no_news_for_the_log(serve: Serve) -> None:
             assert talk.recv(4096).startswith(answer)
     daemon.leave()
     assert "WARNING" not in daemon.log()
+
+
+class TestEnvironment:
+    """Deploy files set what they like; callers only what the settings allow, as some variables load code."""
+
+    def test_a_launch_cannot_preload_a_library(self, daemon: ServedDaemon) -> None:
+        body = {"model_name": "base", "model_uid": "mine", "model_engine": "fake"}
+        status, answer = daemon.post("/v1/models", {**body, "envs": {"LD_PRELOAD": "/tmp/any.so"}})
+        assert (status, answer["error"]["param"]) == (400, "envs")
+        assert "LD_PRELOAD" in answer["detail"]
+        assert daemon.model("mine") == {}
+
+    def test_a_launch_sets_what_is_allowed(self, daemon: ServedDaemon) -> None:
+        body = {"model_name": "base", "model_uid": "mine", "model_engine": "fake"}
+        assert daemon.post("/v1/models", {**body, "envs": {"TZ": "Asia/Tokyo"}})[0] == 200
+        assert b"TZ=Asia/Tokyo" in Path(f"/proc/{daemon.pid_of('mine')}/environ").read_bytes().split(b"\0")
+
+    def test_a_name_that_no_variable_can_have_is_rejected_at_its_line(self, files: Config) -> None:
+        files.define("base")
+        files.deploy_file.write_text("version: 1\nmodels:\n  base:\n    env: {'A=B': c}\n")
+        checked = subprocess.run(
+            [*XSERVE, "check", "--config-dir", str(files.directory)], capture_output=True, text=True, timeout=120
+        )
+        assert checked.returncode == 1
+        assert (
+            f"{files.deploy_file}:4:11: models.base.env.A=B: 'A=B' cannot name an environment"
+            in checked.stderr + checked.stdout
+        )

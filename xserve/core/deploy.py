@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from xserve.core.text import Name, Size, Text, Uid, Uri, in_one_sentence
+from xserve.core.text import Name, Size, Text, Uid, Uri, Variable, VariableValue, in_one_sentence
 
 _GATE = "this is a gate; gates stand only in xserve.yaml"
 _LATER = "not supported yet"
@@ -86,7 +86,7 @@ class Defaults(_Strict):
     """Order of a change: the new replica first, the old one stopped after the new one is ready."""
     request_limit: Annotated[int, Field(ge=1)] | None = None
     """Concurrent requests per replica, then 429; none: no limit of ours."""
-    env: dict[str, Text] = {}
+    env: dict[Variable, VariableValue] = {}
     """Environment of the engine; an entry's own wins key by key."""
 
 

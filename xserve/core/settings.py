@@ -81,6 +81,8 @@ class Settings(_Strict):
     """Lets the daemon listen beyond loopback without keys: whoever reaches it may do everything."""
     allowed_hosts: list[str] = []
     """Names besides localhost that clients may put in the Host header."""
+    allow_env: list[str] = ["CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "TOKENIZERS_PARALLELISM", "TZ"]
+    """Environment variables that launches over the API may set. Others could make an engine load foreign code."""
     watch: bool = True
     """Wake at file events. Without it changes are seen at the next resync, or at `xserve reload`."""
     resync: Pause = 30.0

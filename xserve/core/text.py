@@ -42,6 +42,20 @@ def check_uid(uid: str) -> str:
     return uid
 
 
+def check_variable(name: str) -> str:
+    """A name of an environment variable: what the system can hand over."""
+    if not name or "=" in name or "\x00" in name:
+        raise ValueError(f"{name!r} cannot name an environment variable")
+    return name
+
+
+def check_variable_value(value: str) -> str:
+    """A value of an environment variable: what the system can hand over."""
+    if "\x00" in value:
+        raise ValueError("the value of an environment variable cannot hold a NUL character")
+    return value
+
+
 def check_size(size: str) -> str:
     """`model_size_in_billions`: digits, with `_` for the decimal point, as Xinference writes it."""
     if not _SIZE.fullmatch(size):
@@ -95,5 +109,7 @@ Name = Annotated[Text, AfterValidator(check_name)]
 Uid = Annotated[Text, AfterValidator(check_uid)]
 Size = Annotated[Text, AfterValidator(check_size)]
 Uri = Annotated[Text, AfterValidator(check_uri)]
+Variable = Annotated[str, AfterValidator(check_variable)]
+VariableValue = Annotated[Text, AfterValidator(check_variable_value)]
 Seconds = Annotated[float, BeforeValidator(parse_duration)]
 """A duration; in Python a number of seconds."""

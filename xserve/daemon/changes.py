@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 from xserve.core.deploy import entries_of
@@ -28,11 +28,12 @@ Refresh = Callable[[], Awaitable[None]]
 class Changes:
     """Register, unregister, launch, terminate."""
 
-    def __init__(self, world: World, loop: Loop, trials: Trials, refresh: Refresh) -> None:
+    def __init__(self, world: World, loop: Loop, trials: Trials, refresh: Refresh, allow_env: Collection[str]) -> None:
         self._world = world
         self._loop = loop
         self._trials = trials
         self._refresh = refresh
+        self._allow_env = allow_env
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def register(self, model_type: str, text: str, *, persist: bool) -> None:
@@ -68,6 +69,7 @@ class Changes:
         """See `http.control.Control.launch`."""
         uid = self._free_name(uid, str(entry["model"]))
         order = _ordered(uid, entry)
+        self._refuse_environment(order)
         self._refuse_hopeless(order)
         self._trials.begin(uid)
         try:
@@ -102,6 +104,16 @@ class Changes:
                 raise Refused(Kind.EXISTS, f"Model is already in the model list, uid: {uid}{where}", "model_uid")
             return uid
         return f"{model}-{secrets.token_hex(4)}" if model in taken or self._trials.running(model) else model
+
+    def _refuse_environment(self, order: Order) -> None:
+        """Whoever may call must not thereby run code as the daemon's user, as LD_PRELOAD would let them."""
+        for name in order.entry.env:
+            if name not in self._allow_env:
+                message = (
+                    f"a launch may not set the environment variable {name}; "
+                    "a deploy file may, or allow_env in xserve.yaml can name it"
+                )
+                raise Refused(Kind.INVALID, message, "envs")
 
     def _refuse_hopeless(self, order: Order) -> None:
         """A launch that would only wait for a person is refused at once."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from xserve import __version__
@@ -46,6 +46,7 @@ class Surroundings:
     heartbeat: Callable[[], float]  # monotonic seconds of the loop's last turn
     look: Callable[[bool], Awaitable[bool]]  # a look at the files now (True: reload); whether they changed
     peek: Callable[[Sequence[Candidate]], Awaitable[Sight]]  # what a look would find with candidates in place
+    allow_env: Collection[str]  # environment variables that launches over the API may set
 
 
 class DaemonControl:
@@ -59,7 +60,7 @@ class DaemonControl:
         self._around = around
         self._started = parts.clock()
         self._gauges = Gauges(parts.traffic.in_flight, parts.runtime.log)
-        self._changes = Changes(world, loop, trials, self._refresh)
+        self._changes = Changes(world, loop, trials, self._refresh, around.allow_env)
         self.register = self._changes.register
         self.unregister = self._changes.unregister
         self.launch = self._changes.launch

@@ -73,7 +73,14 @@ class Daemon:
         self.watch = Watch(self._wake_from_thread) if settings.watch else None
         self.looker = Looker(self.world, self.loop, self.events, settings.resync, self._rearm)
         self.trials = Trials(loop.time)
-        around = Surroundings(self._watching, lambda: self.ready, lambda: self.beat, self.looker.look, self.looker.peek)
+        around = Surroundings(
+            watching=self._watching,
+            accepting=lambda: self.ready,
+            heartbeat=lambda: self.beat,
+            look=self.looker.look,
+            peek=self.looker.peek,
+            allow_env=settings.allow_env,
+        )
         self.control = DaemonControl(self.parts, self.loop, self.world, self.trials, around)
         self.doors = Doors(layers, settings, sockets)
 

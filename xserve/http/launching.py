@@ -68,8 +68,10 @@ class LaunchBody(BaseModel):
         None, description="concurrent requests per replica, then 429; null or 0: no limit"
     )
     model_path: str | None = Field(None, description="weights to use in place of those that the definition names")
-    envs: dict[str, str] | None = Field(None, description="environment of the engine")
-    persist: bool = Field(False, description="whether it outlives a restart of the daemon")
+    envs: dict[str, str] | None = Field(
+        None, description="environment of the engine; what may be set: `allow_env` in xserve.yaml"
+    )
+    persist: bool = Field(False, description="whether it outlives a reboot")
 
 
 class LaunchQuery(BaseModel):

@@ -59,7 +59,7 @@ def test_events_that_follow(script: Script, xserve: Xserve) -> None:
 @pytest.mark.parametrize(
     ("changed", "problems", "code", "out"),
     [
-        (False, [], 0, "the files did not change\nnothing to do\n"),
+        (False, [], 0, "the files did not change since the last look\nnothing to do\n"),
         (True, [views.warning()], 0, "the files changed\nnothing to do\n"),
         (True, [views.problem()], 1, "the files changed\nnothing to do\n"),
     ],

@@ -145,3 +145,11 @@ class TestEnvironment:
             f"{files.deploy_file}:4:11: models.base.env.A=B: 'A=B' cannot name an environment"
             in checked.stderr + checked.stdout
         )
+
+
+def test_a_launch_that_was_taken_back_is_nothing_to_wait_for(daemon: ServedDaemon) -> None:
+    """Somebody's failed attempt must not fail the next deployment's `wait`; asked by name it is told."""
+    assert daemon.run("launch", "-n", "base", "-u", "bad", "-en", "fake", "--exit_code", "3").returncode == 1
+    assert daemon.model("bad")["state"] == "failed"
+    assert daemon.run("wait", "--timeout", "60").stdout == "chat: ready\n"
+    assert daemon.run("wait", "--model", "bad", "--timeout", "60").returncode == 1

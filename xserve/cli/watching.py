@@ -78,7 +78,7 @@ def run_reload(args: Arguments) -> int:
     if args.json:
         print_json(view)
     else:
-        print("the files changed" if view["changed"] else "the files did not change")
+        print("the files changed" if view["changed"] else "the files did not change since the last look")
         print(render(view))
     return Exit.FAILED if rejected else Exit.DONE
 

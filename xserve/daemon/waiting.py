@@ -28,7 +28,7 @@ def verdict(shown: Shown, names: Sequence[str], generation: str | None) -> WaitV
     if shown.pending:
         return None
     models, problems = shown.models, shown.problems
-    chosen = [each for each in models if not names or each.uid in names]
+    chosen = [each for each in models if (each.uid in names if names else not _taken_back(each))]
     unknown = [name for name in names if all(each.uid != name for each in models)]
     if unknown:
         return _view("failed", f"no deployment is called {unknown[0]!r}", chosen, problems)
@@ -63,6 +63,11 @@ async def wait_for(
         late = [each for each in shown.models if (not names or each.uid in names) and each.state not in _OVER]
         words = "; ".join(f"{each.uid}: {each.message}" for each in late) or "the generation is not in force"
         return _view("timeout", f"not ready after {timeout:g} s: {words}", late, shown.problems)
+
+
+def _taken_back(model: ModelView) -> bool:
+    """Whether it is but the memory of a launch that failed: nobody wants it any more."""
+    return model.state == "failed" and not model.deploy_path
 
 
 def _concerns(problem: ProblemView, models: Sequence[ModelView]) -> bool:

@@ -33,8 +33,10 @@ def test_logs(script: Script, xserve: Xserve) -> None:
 
 def test_logs_that_follow(script: Script, xserve: Xserve) -> None:
     script.on(*LOG, Answer(b"one\n"))
-    assert xserve("logs", "chat", "-f").out == "one\n"
+    followed = xserve("logs", "chat", "-f")
+    assert followed.out == "one\n"
     assert script.requests[0].query == {"lines": ["100"], "follow": ["true"]}
+    assert "has ended; for its successor: xserve logs -f" in followed.err
     assert xserve("logs", "chat", "-f", "--json").code == 2
 
 

@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xserve.core.text import check_name, check_size, check_uid, check_uri, parse_duration, path_of, source_text
+from xserve.core.text import (
+    check_name,
+    check_size,
+    check_uid,
+    check_uri,
+    check_variable,
+    check_variable_value,
+    counted,
+    parse_duration,
+    path_of,
+    source_text,
+)
 from xserve.files.scalars import SourceFloat, SourceInt
 
 FORBIDDEN = "+\\/?%#&= \t\n\r\v\f\x00\x1b\x7f\x85\u00a0\u2028\u3000"
@@ -142,3 +153,21 @@ def test_numbers_become_the_text_they_were_written_as(value: Any, text: str) -> 
 @pytest.mark.parametrize("value", [True, False, None, [], {}])
 def test_what_is_no_number_is_left_alone(value: Any) -> None:
     assert source_text(value) is value
+
+
+@pytest.mark.parametrize("name", ["", "A=B", "=", "A\x00"])
+def test_what_cannot_name_an_environment_variable(name: str) -> None:
+    with pytest.raises(ValueError, match="cannot name an environment variable"):
+        check_variable(name)
+
+
+def test_a_variable_holds_anything_but_nul() -> None:
+    assert check_variable("A b.c") == "A b.c"
+    assert check_variable_value("x=y\n") == "x=y\n"
+    with pytest.raises(ValueError, match="NUL"):
+        check_variable_value("a\x00b")
+
+
+def test_numbers_are_said_as_people_do() -> None:
+    assert [counted(number, "file") for number in (0, 1, 2)] == ["0 files", "1 file", "2 files"]
+    assert [counted(number, "entry", "entries") for number in (1, 2)] == ["1 entry", "2 entries"]

@@ -9,7 +9,7 @@ from typing import Any
 from xserve.cli.client import Client, segment
 from xserve.cli.command import Arguments, Command, CommandError, Exit, Parser, add_daemon, add_json
 from xserve.cli.locate import locate
-from xserve.cli.output import print_json, print_lines, print_problems
+from xserve.cli.output import print_json, print_lines, print_problems, say
 from xserve.cli.plan import render
 
 
@@ -35,6 +35,8 @@ def run_logs(args: Arguments) -> int:
         query["follow"] = "true"
     lines = client.lines("GET", path, query)
     print_json(list(lines)) if args.json else print_lines(lines)
+    if args.follow:
+        say(f"xserve: this replica has ended; for its successor: xserve logs -f {args.model}")
     return Exit.DONE
 
 

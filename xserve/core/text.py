@@ -91,6 +91,11 @@ def parse_duration(value: Any) -> float:
     return float(seconds)
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """`1 file`, `2 files`; `many` is the plural where an s does not make it."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 def in_one_sentence(sentence: str) -> WrapValidator:
     """For a union: this sentence in place of one complaint per member."""
 

@@ -14,6 +14,7 @@ from xserve.core.forecast import forecast
 from xserve.core.problems import Problem, has_errors
 from xserve.core.refused import Kind, Refused
 from xserve.core.status import Gauges, action_views, model_views, problem_view, settled, waiting_views
+from xserve.core.text import counted
 from xserve.core.views import (
     Candidate,
     EngineVerdictView,
@@ -249,4 +250,4 @@ def _places(layers: Layers) -> dict[str, str]:
 
 def _notes(problems: Sequence[Problem]) -> list[str]:
     rejected = sum(1 for problem in problems if problem.severity == "error")
-    return [f"{rejected} problems in files; what was accepted before stays in force"] if rejected else []
+    return [f"{counted(rejected, 'problem')} in files; what was accepted before stays in force"] if rejected else []

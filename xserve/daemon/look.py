@@ -10,6 +10,7 @@ import logging
 import random
 from collections.abc import Callable, Sequence
 
+from xserve.core.text import counted
 from xserve.core.views import Candidate
 from xserve.daemon.eventlog import EventLog
 from xserve.daemon.loop import Loop
@@ -92,9 +93,9 @@ class Looker:
         if not sight.changed and {str(each) for each in sight.problems} == self._problems:
             return
         if sight.changed:
-            count = len(sight.registrations)
-            words = f"{count} definitions and {len(sight.orders)} deploy entries are in force"
-            self._events.add("files", words)
+            definitions = counted(len(sight.registrations), "definition")
+            entries = counted(len(sight.orders), "deploy entry", "deploy entries")
+            self._events.add("files", f"in force: {definitions}, {entries}")
         now = {str(each): each for each in sight.problems}
         for text, problem in now.items():
             if text not in self._problems:

@@ -82,6 +82,7 @@ class World:
         self._look: Look | None = None
         self._file_problems: tuple[Problem, ...] = ()
         self.sight = Sight()
+        self._names: Declared = {}  # what the sight was made of
         self.engines: list[Engine] = []
         self._engine_problems: list[Problem] = []
         self.find_engines()
@@ -97,7 +98,7 @@ class World:
         look = self._store.look(reload=reload)
         if look.changed or self._look is None:
             self._look, self._file_problems = look, look.problems
-            self.sight = self._sight(look.names, look.problems, look.again_in)
+            self.sight, self._names = self._sight(look.names, look.problems, look.again_in), look.names
         else:
             self.sight = self._weigh(replace(self.sight, changed=False), look.again_in)
         return self.sight
@@ -148,11 +149,19 @@ class World:
     # --- putting it together -------------------------------------------------------------------------------
 
     def _sight(self, names: Declared, problems: Sequence[Problem], again_in: float | None) -> Sight:
-        registrations = {
-            (name[0], name[1]): _registration(name, file) for (kind, name), file in names.items() if kind == "model"
-        }
+        registrations = self._registrations(names)
         sight = Sight(registrations, _orders(names), Desired(), (*problems, *self._engine_problems))
         return self._weigh(sight, again_in)
+
+    def _registrations(self, names: Declared) -> dict[tuple[str, str], Registration]:
+        """Those of the sight before are taken over where their document is the same: there may be thousands."""
+        known, before = self.sight.registrations, self._names
+        found = {}
+        for key, file in names.items():
+            if key[0] == "model":
+                name = (key[1][0], key[1][1])
+                found[name] = known[name] if before.get(key) is file else _registration(name, file)
+        return found
 
     def _weigh(self, sight: Sight, again_in: float | None) -> Sight:
         """Resolve the entries, which looks at the weights; they may have arrived."""

@@ -127,9 +127,10 @@ def _essence(row: Row) -> tuple[str, str, tuple[Name, ...]]:
 
 def _owned(ownership: Ownership) -> Iterator[tuple[str, Accepted, tuple[Name, ...]]]:
     """Path, document in force, and the names that it has."""
-    owners = ownership.owners
+    owners, contested = ownership.owners, bool(ownership.losses)
     for path, document in ownership.in_force.items():
-        yield path, document, tuple(name for name in document.names if owners[name] is document)
+        names = [name for name in document.names if owners[name] is document] if contested else document.names
+        yield path, document, tuple(names)
 
 
 def _warnings(record: Record) -> tuple[tuple[int, int, str, str], ...]:

@@ -148,6 +148,6 @@ def _link_targets(directory: str) -> set[str]:
     targets = set()
     with contextlib.suppress(OSError), os.scandir(directory) as listing:
         for item in listing:
-            if counts(item.name) and item.is_symlink():
+            if item.is_symlink() and counts(item.name):
                 targets.add(os.path.dirname(os.path.join(directory, os.readlink(item.path))))
     return {os.path.realpath(target) for target in targets}

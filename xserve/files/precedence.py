@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from xserve.core.problems import Problem
 from xserve.files.examine import Accepted, Name
@@ -23,8 +24,7 @@ Group = tuple[Layer, Kind]
 """Names are owned within one kind of one layer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Contender:
+class Contender(NamedTuple):
     """One file's newest good document, and the one that was in force before."""
 
     newest: Accepted
@@ -69,7 +69,7 @@ def by_group(contenders: Iterable[Contender]) -> dict[Group, list[Contender]]:
 def assign(contenders: Sequence[Contender], incumbents: Mapping[Name, str]) -> Ownership:
     """Rules 1 and 2 for one group. `incumbents` says which path had a name before."""
     owners, contested = _first_claims(contenders, incumbents)
-    losers = [contender for contender in contenders if not _wins_any(contender.newest, owners)]
+    losers = [contender for contender in contenders if not _wins_any(contender.newest, owners)] if contested else []
     in_force = {contender.newest.path: contender.newest for contender in contenders}
     for loser in losers:
         del in_force[loser.newest.path]
@@ -84,7 +84,7 @@ def effective(groups: Mapping[Group, Ownership], masks: Iterable[Mask]) -> dict[
     found: dict[tuple[Kind, Name], Accepted] = {}
     for (_, kind), ownership in sorted(groups.items(), key=lambda item: PRECEDENCE.index(item[0][0])):
         for name, document in ownership.owners.items():
-            if not any(_masks(mask, document) for mask in hidden):
+            if not hidden or not any(_masks(mask, document) for mask in hidden):
                 found[kind, name] = document
     return found
 

@@ -58,22 +58,33 @@ class Unavailable(Exception):
 
 def entries(source: Source) -> list[Entry]:
     """What a source holds now. Raises Unavailable where its directory is missing or cannot be listed."""
-    only = os.path.basename(source.path) if source.single else None
     try:
-        with os.scandir(source.directory) as listing:
-            wanted = [item for item in listing if (item.name == only if only else counts(item.name))]
-            return [entry for entry in map(_entry, wanted) if entry is not None]
+        # One descriptor for all: a directory that is replaced meanwhile is not mixed with its successor, and
+        # the kernel need not walk the whole path for each of thousands of names.
+        directory = os.open(source.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return _entries(source, directory)
+        finally:
+            os.close(directory)
     except OSError as fault:
         missing = isinstance(fault, FileNotFoundError)
         raise Unavailable("does not exist" if missing else f"cannot be listed: {fault.strerror}") from fault
 
 
-def _entry(item: os.DirEntry[str]) -> Entry | None:
+def _entries(source: Source, directory: int) -> list[Entry]:
+    only = os.path.basename(source.path) if source.single else None
+    parent = os.path.join(source.directory, "")
+    with os.scandir(directory) as listing:
+        wanted = [item for item in listing if (item.name == only if only else counts(item.name))]
+    found = (_entry(parent + item.name, item, directory) for item in wanted)
+    return [entry for entry in found if entry is not None]
+
+
+def _entry(path: str, item: os.DirEntry[str], directory: int) -> Entry | None:
     """The entry, or None where it went away between the listing and the question."""
-    path = item.path
     link = item.is_symlink()
     try:
-        return Entry(path, item.stat(), link)
+        return Entry(path, os.stat(item.name, dir_fd=directory), link)
     except FileNotFoundError as fault:
         return Entry(path, fault, link) if link else None
     except OSError as fault:

@@ -183,13 +183,15 @@ class Store:
             group: {name: document.path for name, document in ownership.owners.items()}
             for group, ownership in self._groups.items()
         }
-        for record in known:
-            group = self._groups.get((record.source.layer, record.source.kind))
-            record.force = group.in_force.get(record.path) if group else None
+        for source, records in self._records.items():
+            ownership = self._groups.get((source.layer, source.kind))
+            for path, record in records.items():
+                record.force = ownership.in_force.get(path) if ownership else None
 
     def _problems(self, records: Mapping[str, Record]) -> Iterator[Problem]:
         for record in records.values():
-            yield from record.problems
+            if record.problems:
+                yield from record.problems
         for ownership in self._groups.values():
             yield from (taken(loss, find(loss.loser, loss.loser.names[loss.name])) for loss in ownership.losses)
         yield from self._conditions

@@ -157,6 +157,14 @@ def test_without_a_stdout_nothing_breaks(child: Child) -> None:
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
+def test_a_closed_stdin_is_an_empty_one(script: Script) -> None:
+    """`xserve chat NAME <&-`, as services and schedulers start commands: a sentence, no traceback."""
+    code = "import sys; sys.stdin = None; from xserve.cli.main import main; sys.exit(main(['chat', 'chat']))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("xserve: there is no prompt")
+
+
 def test_ctrl_c_ends_without_a_traceback(script: Script, config_dir: Path) -> None:
     def interrupt(_: Any) -> Answer:
         os.kill(int((config_dir / "pid").read_text()), signal.SIGINT)

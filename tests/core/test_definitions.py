@@ -158,7 +158,7 @@ def test_a_reranker_may_leave_out_the_quantisation() -> None:
         ("llm", "version", "2", "must be 2, this is '2'"),
         ("llm", "model_ability", [], "must not be empty"),
         ("llm", "model_ability", "chat", "must be a list, this is 'chat'"),
-        ("llm", "context_length", 0, "input should be greater than 0, this is 0"),
+        ("llm", "context_length", 0, "must be greater than 0, this is 0"),
         ("llm", "context_length", "long", "must be a whole number, this is 'long'"),
         ("llm", "context_length", 32768.5, "must be a whole number, this is 32768.5"),
         ("llm", "cache_config", "x", "must be a mapping of keys to values, this is 'x'"),

@@ -13,7 +13,7 @@ import pytest
 
 from .conftest import Serve
 from .daemon import PATIENCE, XSERVE, ServedDaemon
-from .files import Config
+from .files import Config, definition
 
 
 def serve_in_vain(*words: str) -> subprocess.CompletedProcess[str]:
@@ -153,3 +153,32 @@ def test_a_launch_that_was_taken_back_is_nothing_to_wait_for(daemon: ServedDaemo
     assert daemon.model("bad")["state"] == "failed"
     assert daemon.run("wait", "--timeout", "60").stdout == "chat: ready\n"
     assert daemon.run("wait", "--model", "bad", "--timeout", "60").returncode == 1
+
+
+class TestCheckInCompany:
+    """A definition is judged together with the entries that it serves."""
+
+    def check(self, files: Config, candidate: dict[str, object]) -> subprocess.CompletedProcess[str]:
+        path = files.directory.parent / "tmpab12cd"
+        path.write_text(json.dumps(candidate))
+        words = [*XSERVE, "check", str(path), "--config-dir", str(files.directory)]
+        return subprocess.run(words, capture_output=True, text=True, timeout=120)
+
+    def test_an_entry_that_the_candidate_would_leave_without_a_spec_is_told_at_its_line(self, files: Config) -> None:
+        files.define("base")
+        files.deploy_file.write_text("version: 1\nmodels:\n  chat: {engine: fake, model: base, quantization: Q4_1}\n")
+        weights = files.directory / "weights.gguf"
+        assert self.check(files, definition("base", weights)).returncode == 0
+        changed = definition("base", weights)
+        changed["model_specs"][0]["quantization"] = "Q8_0"
+        told = self.check(files, changed)
+        assert told.returncode == 1
+        assert f"{files.deploy_file}:3:3: models.chat: 'base' has no spec with quantization Q4_1" in told.stderr
+
+    def test_weights_on_a_hub_are_a_warning_as_nothing_downloads_them(self, files: Config) -> None:
+        candidate = definition("base", "/x.gguf")
+        del candidate["model_specs"][0]["model_uri"]
+        candidate["model_specs"][0] |= {"model_id": "some/model", "model_file_name_template": "x-{quantization}.gguf"}
+        told = self.check(files, candidate)
+        assert told.returncode == 0
+        assert "warning: model_specs.0: downloads are not supported yet; give model_uri" in told.stderr + told.stdout

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from io import StringIO
 from typing import NoReturn
 
 from xserve import __version__
@@ -16,6 +17,8 @@ from xserve.cli.command import Arguments, Command, CommandError, Exit
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command line; returns its exit code. Usage errors leave by SystemExit(2), as argparse has it."""
+    if sys.stdin is None:  # closed by whoever started us: there is nothing to read, which is no fault
+        sys.stdin = StringIO()
     try:
         code = run(sys.argv[1:] if words is None else words)
         print(end="", flush=True)  # what cannot be written shows here, not at the interpreter's end

@@ -47,7 +47,7 @@ def candidate(file: Path, as_path: str | None) -> dict[str, str]:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"cannot read {file}: {error}") from error
+        raise CommandError(f"cannot read {file}: {getattr(error, 'strerror', error)}") from error
     return {"path": os.path.abspath(as_path or file), "text": text}
 
 

@@ -51,7 +51,7 @@ def run_register(args: Arguments) -> int:
     try:
         text = args.file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"cannot read {args.file}: {error}") from error
+        raise CommandError(f"cannot read {args.file}: {getattr(error, 'strerror', error)}") from error
     body = {"model": text, "persist": args.persist}
     Client(locate(args)).post(f"/v1/model_registrations/{args.model_type}", body)
     return Exit.DONE

@@ -143,7 +143,7 @@ def _translate(model: type[BaseModel], item: dict[str, Any]) -> Fault:
     if kind == "value_error":
         message = message.removeprefix("Value error, ")
     else:
-        message = _SHAPES.get(kind) or _lower(message)
+        message = _SHAPES.get(kind) or _lower(message).replace("input should", "must")
         if not isinstance(item["input"], list | dict):
             message += f", this is {_show(item['input'])}"
     return Fault(path, message, on_key="[key]" in item["loc"])

@@ -7,8 +7,9 @@ that are there, in place of the one that declares the same names.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from xserve.core.desired import Waiting
 from xserve.core.judge import judge, kind_of
@@ -45,7 +46,7 @@ def _check_all(world: World, strict: bool) -> Iterator[Problem]:
     yield from sight.problems
     for registration in sight.registrations.values():
         if registration.layer != "builtin":
-            for fault in weights_faults(registration.definition, world.weights):
+            for fault in _faults_of(registration.definition, world):
                 place = world.place_of(registration.path, fault.place)
                 yield _weights_problem(registration.path, place, fault, strict)
     for waiting in sight.desired.waiting.values():
@@ -68,7 +69,7 @@ def _check_one(world: World, path: Path, as_path: str | None, kind: str | None, 
     if verdict.value is None or has_errors(problems):
         return problems
     if kind == "model":
-        for found in weights_faults(verdict.value, world.weights):
+        for found in _faults_of(verdict.value, world):
             problems.append(_weights_problem(shown, document.positions.at(found.place), found, strict))
     if kind != "settings" and world.layers.exists():
         place = as_path or _place(world, kind, verdict.value)
@@ -76,20 +77,33 @@ def _check_one(world: World, path: Path, as_path: str | None, kind: str | None, 
     return list(dict.fromkeys(problems))
 
 
+def _faults_of(definition: Mapping[str, Any], world: World) -> Iterator[WeightsFault]:
+    """What is wrong with the weights, also that they would have to be downloaded: an entry's `path` can still help."""
+    yield from weights_faults(definition, world.weights)
+    for row, spec in enumerate(definition.get("model_specs") or ()):
+        if not spec.get("model_uri"):
+            sentence = "downloads are not supported yet; give model_uri, or path in the deploy entry"
+            yield WeightsFault(sentence, ("model_specs", row), missing=True)
+
+
 def _check_in_company(
     world: World, document: Document, raw: bytes, paths: tuple[str, str], strict: bool
 ) -> Iterator[Problem]:
     """Problems that the file has, or makes, among the others. `paths`: the one to show, and where it would stand."""
     shown, place = paths
-    before = set(world.observe().problems)
+    before = world.observe()
+    known = set(before.problems)
     sight = world.suppose({place: raw})
     for problem in sight.problems:
-        if problem not in before:
+        if problem not in known:
             yield problem.at(shown) if problem.path == place else problem
+    waited = {(each.uid, each.sentence) for each in before.desired.waiting.values()}
     for waiting in sight.desired.waiting.values():
+        keys = ("models", waiting.uid, *waiting.place)
         if waiting.order.path == place:
-            where = document.positions.key_at(("models", waiting.uid, *waiting.place))
-            yield _waiting_problem(shown, where, waiting, strict)
+            yield _waiting_problem(shown, document.positions.key_at(keys), waiting, strict)
+        elif (waiting.uid, waiting.sentence) not in waited:
+            yield _waiting_problem(waiting.order.path, world.place_of(waiting.order.path, keys), waiting, strict)
 
 
 def _place(world: World, kind: str, value: dict[str, object]) -> str:

@@ -19,7 +19,7 @@ from xserve.core.problems import Problem, Severity
 from xserve.files.examine import Accepted, Judge, Name, Names, content_hash, examine, find, unreadable
 from xserve.files.journal import Journal
 from xserve.files.keeping import Keeper
-from xserve.files.precedence import Contender, Group, Mask, Ownership, assign, by_group, effective, taken
+from xserve.files.precedence import Contender, Group, Mask, Ownership, assign, effective, taken
 from xserve.files.preview import Preview, preview
 from xserve.files.reader import Unreadable, is_null, read, reason_of, signature_of
 from xserve.files.record import Record
@@ -176,8 +176,11 @@ class Store:
 
     def _assign(self) -> None:
         """Decide who owns which name, and so what is in force of each file."""
-        known = [record for records in self._records.values() for record in records.values()]
-        contenders = by_group(Contender(record.newest, record.force) for record in known if record.newest)
+        contenders: dict[Group, list[Contender]] = {}
+        for source, records in self._records.items():
+            rivals = [Contender(record.newest, record.force) for record in records.values() if record.newest]
+            if rivals:
+                contenders.setdefault((source.layer, source.kind), []).extend(rivals)
         self._groups = {group: assign(rivals, self._owners.get(group, {})) for group, rivals in contenders.items()}
         self._owners = {
             group: {name: document.path for name, document in ownership.owners.items()}

@@ -17,7 +17,7 @@ from xserve.daemon.loop import Loop
 from xserve.daemon.world import Sight, World
 
 _log = logging.getLogger(__name__)
-_QUIET = 0.03  # seconds without an event before a look
+_QUIET = 0.015  # seconds without an event before a look
 _PATIENCE = 0.5  # seconds after the first event that a look is put off at most
 _SPREAD = 0.1  # of the resync interval: several daemons on one file system do not look in step
 

@@ -42,8 +42,13 @@ check: $(VENV)/.testing ## ruff, mypy --strict, import contracts
 test: check ## install what the tests need and run them all
 	$(PY) -m pytest
 
-test-all: check ## the same, and the slow rows too
-	XSERVE_HYPOTHESIS=long $(PY) -m pytest --slow
+# The backend of llama.cpp that has to be compiled: about ten minutes, once. A llama-server is tried if one is on PATH.
+$(VENV)/.backends: $(VENV)/.testing
+	CMAKE_ARGS="-DLLAVA_BUILD=OFF -DMTMD_BUILD=OFF" $(PIP) llama-cpp-python==0.3.36
+	@touch $@
+
+test-all: check $(VENV)/.backends ## the same with the backend that is compiled, and many more examples for each law
+	XSERVE_HYPOTHESIS=long $(PY) -m pytest --timeout 1800
 
 contract: $(VENV)/.testing ## the engine contract for one engine: make contract ENGINE=llama_cpp
 	$(PY) -m pytest tests/engines --engine $(ENGINE)

@@ -302,7 +302,7 @@ def test_keys_that_a_listing_adds_are_no_remark_worth(key: str) -> None:
 def test_a_gate_key_in_a_definition_is_an_error(key: str) -> None:
     verdict = judge("model", template("llm", **{key: True}))
     assert verdict.value is None
-    assert [path for path, message in errors(verdict) if "gates stand only in xserve.yaml" in message] == [(key,)]
+    assert [path for path, message in errors(verdict) if "only xserve.yaml can open" in message] == [(key,)]
     assert only_error(with_spec("llm", **{key: True}))[0] == (*SPEC, key)
 
 

@@ -44,21 +44,21 @@ REASONS: list[tuple[Waiting, Reason, str]] = [
         "'llm' has no spec with size 7, quantization Q4; see models.d/llm.json",
     ),
     (waits(format="awq"), Reason.NO_SPEC, "'llm' has no spec with format awq; see models.d/llm.json"),
-    (waits(engines=[FILE]), Reason.NO_ENGINE, "no engine can serve it: gguf: needs ggufv2"),
+    (waits(engines=[FILE]), Reason.NO_ENGINE, "no engine can serve its pytorch weights: gguf: needs ggufv2"),
     (
         waits(engines=[engine(installed=False)]),
         Reason.NO_ENGINE,
-        "no engine can serve it: native: not installed (pip install native)",
+        "no engine can serve its pytorch weights: native: not installed (pip install native)",
     ),
     (waits(engine="vllm"), Reason.NO_ENGINE, "no engine is called 'vllm'; there are native"),
-    (waits(engines=[]), Reason.NO_ENGINE, "no engine can serve it: there are no engines"),
+    (waits(engines=[]), Reason.NO_ENGINE, "no engine can serve its pytorch weights: there are no engines"),
     (waits(engines=[], engine="vllm"), Reason.NO_ENGINE, "no engine is called 'vllm'; there are none"),
     (
         waits(
             options={"ctx": 1}, engines=[engine(options={"properties": {"n_ctx": {}}, "additionalProperties": False})]
         ),
         Reason.BAD_OPTIONS,
-        "options.ctx: unknown option 'ctx'; did you mean 'n_ctx'?",
+        "unknown option 'ctx'; did you mean 'n_ctx'?",
     ),
     (
         waits(weights=Weights("")),
@@ -115,7 +115,7 @@ def test_a_fault_in_options_says_where() -> None:
     schema = {"properties": {"a": {"properties": {"b": {"type": "integer"}}}}}
     found = waits(options={"a": {"b": "x"}}, engines=[engine(options=schema)])
     assert found.place == ("options", "a", "b")
-    assert found.sentence == "options.a.b: 'x' is not of type 'integer'"
+    assert found.sentence == "option a.b: 'x' is not of type 'integer'"
 
 
 def test_one_entry_that_waits_harms_no_other() -> None:

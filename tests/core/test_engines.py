@@ -73,17 +73,22 @@ def test_the_first_spec_that_an_engine_serves_by_the_first_engine(
     ],
 )
 def test_where_none_can_each_says_why(engines: list[Engine], sentence: str) -> None:
-    assert chosen(engines) == f"no engine can serve it: {sentence}"
+    assert chosen(engines) == f"no engine can serve its ggufv2 and pytorch weights: {sentence}"
 
 
 def test_all_formats_that_an_engine_takes_are_told() -> None:
     awq = llm({"model_format": "gptq"}).definition
-    assert choose(awq, specs_of(awq), None, [BOTH]) == "no engine can serve it: both: needs awq or ggufv2 or pytorch"
+    assert (
+        choose(awq, specs_of(awq), None, [BOTH])
+        == "no engine can serve its gptq weights: both: needs awq or ggufv2 or pytorch"
+    )
 
 
 def test_an_engine_that_is_named_is_the_only_one_asked() -> None:
     assert chosen([TORCH, GGUF], "vllm") == ("vllm", "pytorch")
-    assert chosen([TORCH, GGUF], "vllm", format="ggufv2") == "no engine can serve it: vllm: needs pytorch"
+    assert (
+        chosen([TORCH, GGUF], "vllm", format="ggufv2") == "no engine can serve its ggufv2 weights: vllm: needs pytorch"
+    )
 
 
 def test_an_engine_that_must_be_named_serves_when_it_is() -> None:

@@ -65,6 +65,23 @@ async def test_other_names_are_421(host):
     assert (await ask(Guard(app), host=host))[:2] == (421, "unknown_host")
 
 
+async def test_two_hosts_are_400():
+    """Which of them counts would be a matter of taste."""
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/",
+        "headers": [(b"host", b"localhost"), (b"host", b"evil.example")],
+    }
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    await Guard(app)(scope, None, send)
+    assert sent[0]["status"] == 400
+
+
 async def test_the_host_check_can_be_off_and_the_admin_socket_has_none():
     assert (await ask(Guard(app, GuardRules(check_host=False)), host="gpu1.lan"))[0] == 204
     assert (await ask(Guard(app), host="", listener="admin"))[0] == 204

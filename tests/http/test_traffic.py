@@ -210,7 +210,8 @@ def test_a_model_without_a_ready_replica_says_why(traffic, explanation, status, 
 def test_an_unknown_name_is_told_what_there_is(traffic):
     assert traffic.unknown("x").message == "Model not found in the model list, uid: x. Available: none."
     for n in range(30):
-        publish(traffic, f"m{n:02}", replicas=0)
+        publish(traffic, f"m{n:02}", replicas=1)
+    publish(traffic, "a-model-that-waits", replicas=0)
     message = traffic.unknown("x").message
     assert message.startswith("Model not found in the model list, uid: x. Available: m00, m01, ")
     assert message.endswith("m19, ....")

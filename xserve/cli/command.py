@@ -54,11 +54,19 @@ def add_json(parser: Parser) -> None:
     parser.add_argument("--json", action="store_true", help="Print one JSON document.")
 
 
+def directory(text: str) -> str:
+    """A directory's name; an empty one is a variable that somebody forgot to set, not the default."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name of the directory is empty")
+    return text
+
+
 def add_config_dir(parser: Parser) -> None:
     """The option of commands that read the files themselves."""
     parser.add_argument(
         "--config-dir",
         metavar="DIR",
+        type=directory,
         help="Directory with xserve.yaml, models.d/ and deploy.yaml. Without it: XSERVE_CONFIG_DIR, else the "
         "system's or the user's own directories.",
     )
@@ -70,6 +78,7 @@ def add_daemon(parser: Parser) -> None:
     where.add_argument(
         "--config-dir",
         metavar="DIR",
+        type=directory,
         help="Talk to the daemon that serves this config directory. Without it: XSERVE_CONFIG_DIR.",
     )
     where.add_argument(

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from xserve.core.text import Name, Size, Text, Uid, Uri, Variable, VariableValue, in_one_sentence
 
-_GATE = "this is a gate; gates stand only in xserve.yaml"
+_GATE = "this is a gate, which only xserve.yaml can open, and it is not supported yet"
 _LATER = "not supported yet"
 
 GATES = frozenset(

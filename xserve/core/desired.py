@@ -169,10 +169,7 @@ def _resolve_one(
     faults = option_faults(order.entry.options, choice.engine.manifest.options)
     if faults:
         place, sentence = faults[0]
-        where = ".".join(str(part) for part in ("options", *place))
-        return Waiting(
-            order.uid, Reason.BAD_OPTIONS, f"{where}: {sentence}", order, exposure=exposure, place=("options", *place)
-        )
+        return Waiting(order.uid, Reason.BAD_OPTIONS, sentence, order, exposure=exposure, place=("options", *place))
     weights = order.entry.path or choice.spec.get("model_uri")
     trouble = weights_trouble(found.definition, choice, weights, look)
     if trouble is not None:

@@ -130,7 +130,9 @@ def choose(
                 return Choice(engine, spec, serves)
             reasons[engine.manifest.name] = serves
     sentences = [f"{name}: {why}" for name, why in reasons.items()] or ["there are no engines"]
-    return "no engine can serve it: " + "; ".join(sentences)
+    formats = " and ".join(sorted({str(spec["model_format"]) for spec in specs} - {""}))
+    what = f"its {formats} weights" if formats else "it"
+    return f"no engine can serve {what}: " + "; ".join(sentences)
 
 
 def verdicts(definition: Mapping[str, Any], engines: Sequence[Engine]) -> Iterator[Verdict]:

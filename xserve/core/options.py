@@ -20,7 +20,9 @@ def option_faults(options: Mapping[str, Any], schema: Mapping[str, Any]) -> list
         if error.validator == "additionalProperties" and not error.absolute_path:
             faults += [((name,), _unknown(name, known)) for name in options if name not in known]
         else:
-            faults.append((tuple(error.absolute_path), error.message))
+            place = tuple(error.absolute_path)
+            name = ".".join(str(part) for part in place)
+            faults.append((place, f"option {name}: {error.message}" if name else error.message))
     return faults
 
 

@@ -49,6 +49,7 @@ class Daemon:
         loop = self.thread = asyncio.get_running_loop()
         self.layers = layers
         self.settings = settings
+        self.sockets = sockets
         self.leaving = asyncio.Event()
         self.hurry = asyncio.Event()
         self.ready = False
@@ -131,6 +132,8 @@ class Daemon:
         await self.runtime.close(0.0)
         self.upstream.close()
         self.layers.daemon_file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # something of another program's lies in it
+            self.sockets.rmdir()
 
     async def _unless_hurried(self, work: Coroutine[Any, Any, None]) -> None:
         """Wait for the work, but no longer than until the second signal."""

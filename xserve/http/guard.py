@@ -28,6 +28,7 @@ _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[^\[\]:/?#@\s]+)(?::[0-9]*)?")
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
+Pairs = list[tuple[bytes, bytes]]
 access = logging.getLogger("xserve.access")
 
 
@@ -63,7 +64,7 @@ class Guard:
         answer = _Answer(send, scope, request_id)
         try:
             if state.get("listener") != "admin":
-                self._check_browser(scope["method"], headers)
+                self._check_browser(scope["method"], headers, scope["headers"])
             self._check_type(scope, headers)
         except ApiError as error:
             await send_error(answer.send, error)
@@ -78,8 +79,10 @@ class Guard:
             return given.decode("ascii")
         return f"{self._prefix}-{next(self._numbers)}"
 
-    def _check_browser(self, method: str, headers: dict[bytes, bytes]) -> None:
+    def _check_browser(self, method: str, headers: dict[bytes, bytes], pairs: Pairs) -> None:
         host = headers.get(b"host", b"").decode("latin-1").lower()
+        if [name for name, _ in pairs].count(b"host") > 1:
+            raise ApiError(400, "The request has two Host headers.", code="two_hosts")
         if self._rules.check_host and _name(host) not in self._rules.names:
             raise ApiError(421, "This server does not go by the name in the Host header.", code="unknown_host")
         origin = headers.get(b"origin")

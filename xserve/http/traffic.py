@@ -206,7 +206,7 @@ class Traffic:
 
     def unknown(self, name: str) -> ApiError:
         """The answer to a name that nobody has."""
-        known = sorted(self._targets)
+        known = sorted(uid for uid, target in self._targets.items() if target.replicas)
         listed = ", ".join(known[:_NAMED_UIDS]) + (", ..." if len(known) > _NAMED_UIDS else "")
         message = f"Model not found in the model list, uid: {name}. Available: {listed or 'none'}."
         return ApiError(404, message, code="model_not_found", param="model")

@@ -13,7 +13,7 @@ import pytest
 
 from .conftest import Serve
 from .daemon import PATIENCE, XSERVE, ServedDaemon
-from .files import Config, definition
+from .files import Config, definition, place
 
 
 def serve_in_vain(*words: str) -> subprocess.CompletedProcess[str]:
@@ -182,3 +182,9 @@ class TestCheckInCompany:
         told = self.check(files, candidate)
         assert told.returncode == 0
         assert "warning: model_specs.0: downloads are not supported yet; give model_uri" in told.stderr + told.stdout
+
+
+def test_an_emptied_list_of_models_is_no_fault_and_takes_all_away(files: Config, daemon: ServedDaemon) -> None:
+    place(files.deploy_file, "version: 1\nmodels:\n")
+    daemon.wait_gone("chat")
+    assert daemon.status()["problems"] == []

@@ -99,11 +99,11 @@ class Settings(_Strict):
     """Replicas that may load at the same time."""
     engine_dirs: list[str] = []
     """Folders with further engines; they go before the ones that ship with xserve."""
-    restart: Restart = Restart()
+    restart: Restart = Field(default_factory=Restart.model_construct)
     """Back-off."""
-    logs: Logs = Logs()
+    logs: Logs = Field(default_factory=Logs.model_construct)
     """Log files of replicas."""
-    health: Health = Health()
+    health: Health = Field(default_factory=Health.model_construct)
     """Readiness and health."""
-    limits: Limits = Limits()
+    limits: Limits = Field(default_factory=Limits.model_construct)
     """Limits on clients."""

@@ -63,7 +63,7 @@ def declared_names(kind: FileKind, value: Any) -> Mapping[Name, Place]:
     """What a document declares: a registration, or the public names of a deploy file; with the place of each."""
     if kind == "model":
         return {(value["model_type"], value["model_name"]): ("model_name",)}
-    return {(uid,): ("models", uid) for uid in value.get("models", {})}
+    return {(uid,): ("models", uid) for uid in value.get("models") or {}}
 
 
 class World:
@@ -83,18 +83,22 @@ class World:
         self._file_problems: tuple[Problem, ...] = ()
         self.sight = Sight()
         self._names: Declared = {}  # what the sight was made of
-        self.engines: list[Engine] = []
-        self._engine_problems: list[Problem] = []
-        self.find_engines()
+        self._found: tuple[list[Engine], list[Problem]] | None = None
 
-    def find_engines(self) -> None:
-        """Look for engines again: one may have been installed."""
-        self.engines, self._engine_problems = discover(self._engine_dirs)
+    @property
+    def engines(self) -> list[Engine]:
+        """Every engine, looked for when first asked: a definition is judged without them."""
+        return self._discovered()[0]
+
+    def _discovered(self) -> tuple[list[Engine], list[Problem]]:
+        if self._found is None:
+            self._found = discover(self._engine_dirs)
+        return self._found
 
     def observe(self, *, reload: bool = False) -> Sight:
         """One look at everything; also kept as `sight`. `reload`: settle nothing, end holds."""
         if reload:
-            self.find_engines()
+            self._found = None  # an engine may have been installed
         look = self._store.look(reload=reload)
         if look.changed or self._look is None:
             self._look, self._file_problems = look, look.problems
@@ -150,7 +154,7 @@ class World:
 
     def _sight(self, names: Declared, problems: Sequence[Problem], again_in: float | None) -> Sight:
         registrations = self._registrations(names)
-        sight = Sight(registrations, _orders(names), Desired(), (*problems, *self._engine_problems))
+        sight = Sight(registrations, _orders(names), Desired(), tuple(problems))
         return self._weigh(sight, again_in)
 
     def _registrations(self, names: Declared) -> dict[tuple[str, str], Registration]:
@@ -165,8 +169,9 @@ class World:
 
     def _weigh(self, sight: Sight, again_in: float | None) -> Sight:
         """Resolve the entries, which looks at the weights; they may have arrived."""
-        desired = resolve(sight.registrations, sight.orders, self.engines, self.weights)
-        desired = replace(desired, problems=tuple(self._placed(each) for each in desired.problems))
+        engines, troubles = self._discovered() if sight.orders else ([], [])
+        desired = resolve(sight.registrations, sight.orders, engines, self.weights)
+        desired = replace(desired, problems=(*troubles, *(self._placed(each) for each in desired.problems)))
         wants_weights = any(each.reason is Reason.NO_WEIGHTS for each in desired.waiting.values())
         soon = [each for each in (again_in, _WEIGHTS_INTERVAL if wants_weights else None) if each is not None]
         pending = again_in is not None

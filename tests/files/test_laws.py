@@ -5,6 +5,7 @@
 3. Once nothing is open any more, what is in force and what is reported is what a newcomer finds who sees only
    the final state; a broken file alone adds its last good document.
 4. A restart changes nothing of that.
+5. What a glance says of a file the pass that follows says too.
 """
 
 from __future__ import annotations
@@ -122,6 +123,13 @@ class World:
     def wait(self, name: str, size: int) -> None:
         self.place.clock.advance(size / 10)
 
+    def glance(self, name: str, size: int) -> None:
+        """Law 5."""
+        glanced = self.place.store.glance([str(self.directory / name)])
+        if glanced is not None:
+            self.check(glanced)
+            assert in_force(self.look()).get(name) == in_force(glanced).get(name)
+
     # --- looking -----------------------------------------------------------------------------------------
 
     def look(self, **options: bool) -> Look:
@@ -143,7 +151,7 @@ class World:
 
 OPERATIONS = (
     "replace", "write", "write_slowly", "spoil", "empty", "remove", "touch", "move_away_and_back", "swap_directory",
-    "link", "restart", "wait",
+    "link", "restart", "wait", "glance",
 )  # fmt: skip
 
 

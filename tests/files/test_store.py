@@ -454,3 +454,56 @@ def test_a_preview_names_what_is_wrong_with_the_candidate(place, path, content, 
 
     assert [said in problem.message for problem in found.problems] == [True]
     assert [data["size"] for data in (each.data for each in found.names.values())] == [1]
+
+
+def glanced(place, *names):
+    look = place.store.glance([str(place.path(name)) for name in names])
+    return None if look is None else served(look)
+
+
+def test_a_glance_tells_a_plain_change_at_once_and_the_next_look_keeps_it(place):
+    place.put("a.json", '{"name": "a", "size": 1}')
+    place.look()
+    place.put("a.json", '{"name": "a", "size": 2}')
+    place.put("b.json", '{"name": "b", "size": 3}')
+
+    found = glanced(place, "a.json", "b.json", ".tmp", "elsewhere/x.json")
+
+    assert {name: data["size"] for name, data in found.items()} == {"a": 2, "b": 3}
+    after = place.look()
+    assert (served(after), after.changed) == (found, False)
+    place.start()
+    assert served(place.look()) == found
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda place: place.put("b.json", '{"name": "a"}'),  # a name that another file has
+        lambda place: place.put("b.json", '{"name": "shipped"}'),  # one that a lower layer has
+        lambda place: place.put("b.json", '{"name": "other"}'),  # one is given up
+        lambda place: place.put("b.json", '{"name": '),  # broken
+        lambda place: place.write("b.json", '{"name": "b", "size": 9}'),  # written in place: it may go on
+        lambda place: place.path("b.json").unlink(),
+    ],
+    ids=["taken", "below", "given-up", "broken", "in-place", "removed"],
+)
+def test_a_glance_leaves_everything_else_to_the_look(place, change):
+    place.put("builtin/x.json", '{"name": "shipped"}')
+    place.put("a.json", '{"name": "a"}')
+    place.put("b.json", '{"name": "b", "size": 1}')
+    before = served(place.look())
+    change(place)
+
+    assert glanced(place, "b.json") is None
+    assert served(place.store._last) == before
+
+
+def test_a_glance_before_any_look_or_among_masks_tells_nothing(place):
+    place.put("a.json", '{"name": "a"}')
+    assert glanced(place, "a.json") is None
+    (place.root / "models.d" / "x.yaml").symlink_to("/dev/null")
+    place.look()
+    place.put("a.json", '{"name": "a", "size": 2}')
+    assert glanced(place, "a.json") is None
+    assert served(place.look())["a"]["size"] == 2

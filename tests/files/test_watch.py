@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,8 +20,10 @@ class Alarm:
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        self.paths: set[str] = set()
 
-    def __call__(self) -> None:
+    def __call__(self, paths: Collection[str]) -> None:
+        self.paths.update(paths)
         self._event.set()
 
     def fall_silent(self) -> None:
@@ -186,3 +188,11 @@ def test_a_remote_file_system_is_named(watch, directory, monkeypatch):
     watch.arm([str(directory)])
 
     assert f"{directory}: on nfs4" in watch.state
+
+
+def test_where_something_changed_is_told_as_a_hint(watch: Watch, alarm: Alarm, directory: Path) -> None:
+    rearm(watch, alarm, directory)
+    (directory / ".new").write_text("x")
+    (directory / ".new").rename(directory / "a.yaml")
+    while str(directory / "a.yaml") not in alarm.paths:
+        assert alarm.rings()

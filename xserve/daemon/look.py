@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from xserve.core.text import counted
 from xserve.core.views import Candidate
@@ -18,6 +18,7 @@ from xserve.daemon.world import Sight, World
 
 _log = logging.getLogger(__name__)
 _QUIET = 0.015  # seconds without an event before a look
+_MOST_HINTS = 64  # beyond that a look at everything is as quick
 _PATIENCE = 0.5  # seconds after the first event that a look is put off at most
 _SPREAD = 0.1  # of the resync interval: several daemons on one file system do not look in step
 
@@ -33,10 +34,12 @@ class Looker:
         self._rearm = rearm  # watch what is there now
         self._lock = asyncio.Lock()
         self._woken = asyncio.Event()
+        self._hints: set[str] = set()
         self._problems: set[str] = set()
 
-    def wake(self) -> None:
-        """Something may have changed. On the event loop's thread."""
+    def wake(self, paths: Collection[str] = ()) -> None:
+        """Something may have changed, perhaps at these paths. On the event loop's thread."""
+        self._hints.update(paths)
         self._woken.set()
 
     async def look(self, reload: bool = False) -> bool:
@@ -65,9 +68,21 @@ class Looker:
         while True:
             await self._reason()
             try:
+                await self._glance()
                 await self.look()
             except Exception:  # a fault of ours in one look must not end all looking
                 _log.exception("a look at the files failed")
+
+    async def _glance(self) -> None:
+        """Tell the loop of a plain change before the look at everything, which may take a while."""
+        paths, self._hints = self._hints, set()
+        if not 0 < len(paths) <= _MOST_HINTS:
+            return
+        async with self._lock:
+            sight = await asyncio.to_thread(self._world.glance, paths)
+            if sight is not None:
+                self._tell(sight)
+                self._loop.see(sight.desired)
 
     async def _reason(self) -> None:
         pause = self._resync * (1 + random.uniform(-_SPREAD, _SPREAD))  # noqa: S311 - not a secret

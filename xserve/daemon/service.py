@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import gc
 import logging
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -157,9 +157,9 @@ class Daemon:
     def _drained(self, instance: str) -> None:
         self.loop.report(Drained(instance))
 
-    def _wake_from_thread(self) -> None:
+    def _wake_from_thread(self, paths: Collection[str]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody looks any more
-            self.thread.call_soon_threadsafe(self.looker.wake)
+            self.thread.call_soon_threadsafe(self.looker.wake, paths)
 
     def _rearm(self) -> None:
         if self.watch is not None:

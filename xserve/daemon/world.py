@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,6 +105,15 @@ class World:
             self.sight, self._names = self._sight(look.names, look.problems, look.again_in), look.names
         else:
             self.sight = self._weigh(replace(self.sight, changed=False), look.again_in)
+        return self.sight
+
+    def glance(self, paths: Collection[str]) -> Sight | None:
+        """The sight after a look at these files only, where they touch no others; `observe` must follow."""
+        look = self._store.glance(paths)
+        if look is None:
+            return None
+        self._look = look
+        self.sight, self._names = self._sight(look.names, look.problems, look.again_in), look.names
         return self.sight
 
     def peek(self, candidates: Sequence[Candidate]) -> Sight:

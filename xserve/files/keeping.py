@@ -116,9 +116,7 @@ def _rejudged(source: Source, row: Row, judge: Judge, names: Names) -> Record | 
 
 
 def _holds(source: Source, row: Row) -> bool:
-    if (source.layer, source.kind) != (row.layer, row.kind):
-        return False
-    return row.path == source.path if source.single else row.path.rpartition("/")[0] == source.path
+    return (source.layer, source.kind) == (row.layer, row.kind) and source.holds(row.path)
 
 
 def _essence(row: Row) -> tuple[str, str, tuple[Name, ...]]:

@@ -36,7 +36,7 @@ def preview(
     problems: list[Problem] = []
     newest = dict(files)
     for path, raw in contents.items():
-        source = next((each for each in sources if _holds(each, path)), None)
+        source = next((each for each in sources if each.holds(path)), None)
         if source is None:
             problems.append(Problem(path, 0, 0, "", "is in none of the directories that are read"))
             continue
@@ -54,7 +54,3 @@ def preview(
 def _taken(loss: Loss, contents: Mapping[str, bytes]) -> Problem:
     raw = contents.get(loss.loser.path)
     return taken(loss, parse(raw).positions.key_at(loss.loser.names[loss.name]) if raw is not None else (0, 0))
-
-
-def _holds(source: Source, path: str) -> bool:
-    return path == source.path if source.single else path.rpartition("/")[0] == source.path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -39,6 +40,13 @@ class Source:
         """The directory whose entries are looked at."""
         return os.path.dirname(self.path) if self.single else self.path
 
+    def holds(self, path: str) -> bool:
+        """Whether a file at `path` would be one of its own."""
+        if self.single:
+            return path == self.path
+        directory, name = os.path.split(path)
+        return directory == self.path and counts(name)
+
     def allowed(self) -> tuple[str, ...]:
         """The real paths under which its files may lie."""
         return tuple(os.path.realpath(root) for root in (self.directory, *self.roots))
@@ -69,6 +77,22 @@ def entries(source: Source) -> list[Entry]:
     except OSError as fault:
         missing = isinstance(fault, FileNotFoundError)
         raise Unavailable("does not exist" if missing else f"cannot be listed: {fault.strerror}") from fault
+
+
+def entry_of(source: Source, path: str) -> Entry | None:
+    """What one of its names leads to now; None where it is not there, or the directory cannot be opened."""
+    try:
+        directory = os.open(source.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        name = os.path.basename(path)
+        link = stat.S_ISLNK(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode)
+        return Entry(path, os.stat(name, dir_fd=directory), link)
+    except OSError:
+        return None
+    finally:
+        os.close(directory)
 
 
 def _entries(source: Source, directory: int) -> list[Entry]:

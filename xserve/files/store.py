@@ -5,6 +5,10 @@ what is new, and keeps the last good document of every file that is broken, unre
 reads no events and needs none. What is in force is kept in a journal, so that a restart changes nothing.
 
 Nothing here waits: `Look.again_in` says when the next pass can say more.
+
+A pass over ten thousand files takes a tenth of a second. `glance` is for whoever knows where something changed: it
+tells the plain cases at once, those in which a file's new document touches no other file, and leaves everything
+else to the pass that has to follow.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ from xserve.files.preview import Preview, preview
 from xserve.files.reader import Unreadable, is_null, read, reason_of, signature_of
 from xserve.files.record import Record
 from xserve.files.removal import Waits, due, is_mass, note_absent, patience
-from xserve.files.sources import Entry, Kind, Source, Unavailable, entries
+from xserve.files.sources import Entry, Kind, Source, Unavailable, entries, entry_of
 
 _KEPT = "what it held stays in force until it is back. An empty directory in its place lets it go."
 _HELD = "Most definitions vanished at once; they stay in force for one resync. A reload lets them go now."
@@ -70,6 +74,8 @@ class Store:
     _notes: tuple[Problem, ...] = field(init=False)
     _conditions: tuple[Problem, ...] = ()
     _last: Look | None = None
+    _glanced: bool = False
+    """Records were brought up to date since the last pass: it has to describe everything."""
 
     def __post_init__(self) -> None:
         self._keeper = Keeper(self.journal, self.version)
@@ -90,13 +96,40 @@ class Store:
         walk = _Walk(self.clock(), Waits(0.0, 0.0) if reload else Waits(self.settle, self.hold))
         for source in self.sources:
             self._pass(source, walk)
-        if self._last is None or walk.stirred or self._keeper.behind or walk.conditions != self._conditions:
-            self._conditions = walk.conditions
+        stirred = walk.stirred or self._glanced or self._keeper.behind
+        if self._last is None or stirred or walk.conditions != self._conditions:
+            self._conditions, self._glanced = walk.conditions, False
             self._last = self._describe(self._last)
         else:
             self._last = replace(self._last, changed=False)
         self._last = replace(self._last, again_in=self._again_in(walk))
         return self._last
+
+    def glance(self, paths: Collection[str]) -> Look | None:
+        """What is in force now, by a look at these files only; None where that cannot tell. A pass must follow."""
+        last = self._last
+        if last is None or any(self._masks.values()):
+            return None
+        walk = _Walk(self.clock(), Waits(self.settle, self.hold))
+        visited = [record for path in paths if (record := self._visit_one(path, walk)) is not None]
+        self._glanced = self._glanced or bool(visited)
+        troubled = {problem.path for problem in last.problems}
+        if not visited or not all(_is_plain(record, last, troubled) for record in visited):
+            return None
+        fresh = [record.newest for record in visited if record.newest]
+        files = {**last.files, **{each.path: each for each in fresh}}
+        names = {**last.names, **{(each.kind, name): each for each in fresh for name in each.names}}
+        self._last = replace(last, files=MappingProxyType(files), names=MappingProxyType(names), changed=True)
+        return self._last
+
+    def _visit_one(self, path: str, walk: _Walk) -> Record | None:
+        """Bring the record of one file up to date; None where there is no such file of ours."""
+        source = next((each for each in self.sources if each.holds(path)), None)
+        found = entry_of(source, path) if source is not None else None
+        if source is None or found is None:
+            return None
+        self._visit_all(source, [found], walk)
+        return self._records[source][path]
 
     def preview(self, contents: Mapping[str, bytes]) -> Preview:
         """What a look would find if these contents stood at these paths. Changes nothing."""
@@ -227,6 +260,17 @@ class _Walk:
 
     def note(self, directory: str, sentence: str) -> None:
         self.conditions += (Problem(directory, 0, 0, "", sentence),)
+
+
+def _is_plain(record: Record, last: Look, troubled: Collection[str]) -> bool:
+    """Whether a record's document counts and touches no other file: it gives up no name, and takes none."""
+    newest, before = record.newest, last.files.get(record.path)
+    if newest is None or not record.settled or record.problems or record.path in troubled:
+        return False
+    if not newest.names or (before is not None and not before.names.keys() <= newest.names.keys()):
+        return False
+    owners = (last.names.get((newest.kind, name)) for name in newest.names)
+    return all(owner is None or owner.path == record.path for owner in owners)
 
 
 def _is_mask(entry: Entry) -> bool:

@@ -1,6 +1,6 @@
 """Wakes the one who looks at the files, as early as the kernel allows. Nothing depends on it.
 
-An event says no more than "look again", so its content does not matter. What matters is what kernels and
+An event says no more than "look again", and where to look first. What matters is what kernels and
 libraries do not tell: a directory that was removed, replaced or reached through a link that was turned is
 watched no more, silently. Therefore a directory's parent is watched too, and `arm`, called after every look,
 compares what is watched with what is there. Where watching is impossible, `state` says so, and the
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from watchdog import events as ev
@@ -36,6 +36,8 @@ _CHANGES: list[type[ev.FileSystemEvent]] = [
 _REMOTE = ("nfs", "cifs", "smb", "9p", "fuse", "ceph", "glusterfs", "lustre", "afs", "beegfs", "gpfs", "virtiofs")
 
 Identity = tuple[int, int]
+Wake = Callable[[Collection[str]], None]
+"""Called with the paths that an event names; some may be of no interest, and some may be missing."""
 
 
 @dataclass(slots=True)
@@ -51,7 +53,7 @@ class _Armed:
 class _Handler(ev.FileSystemEventHandler):
     """Passes events on, of all entries or of some."""
 
-    def __init__(self, path: str, names: frozenset[str] | None, wake: Callable[[], None]) -> None:
+    def __init__(self, path: str, names: frozenset[str] | None, wake: Wake) -> None:
         self._path = path
         self._names = names
         self._wake = wake
@@ -63,13 +65,13 @@ class _Handler(ev.FileSystemEventHandler):
         if isinstance(event, ev.DirDeletedEvent) and self._path in paths:
             self.lost = True
         if self.lost or self._names is None or self._names & {os.path.basename(path) for path in paths}:
-            self._wake()
+            self._wake(paths)
 
 
 class Watch:
     """Watches directories, not what is below them. `wake` is called from a thread of the watch."""
 
-    def __init__(self, wake: Callable[[], None]) -> None:
+    def __init__(self, wake: Wake) -> None:
         self._wake = wake
         self._armed: dict[str, _Armed] = {}
         self._troubles: dict[str, str] = {}

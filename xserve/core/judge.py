@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from xserve.core.definition import KINDS, Definition
+from xserve.core.definition import KINDS
 from xserve.core.deploy import FORBIDDEN, GATES, DeployFile
 from xserve.core.modeltypes import MODEL_TYPES, infer
 from xserve.core.modernise import Origins, Path, modernise
@@ -240,8 +240,3 @@ def _dedupe(faults: list[Fault]) -> Iterator[Fault]:
         if (fault.path, fault.message) not in seen:
             seen.add((fault.path, fault.message))
             yield fault
-
-
-def definition_of(value: Mapping[str, Any]) -> Definition:
-    """The model of an accepted definition."""
-    return KINDS[value["model_type"]].model_validate({key: v for key, v in value.items() if key != "model_type"})

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from xserve.core.definition import KINDS
-from xserve.core.judge import definition_of, judge, kind_of
+from xserve.core.judge import judge, kind_of
 
 from .samples import TYPES, accepted, template
 
@@ -47,10 +46,3 @@ def test_what_a_template_says_is_kept(name: str, model_type: str) -> None:
 def test_an_accepted_value_is_accepted_again_unchanged(name: str, model_type: str) -> None:
     value = accepted(template(name))
     assert accepted(value) == value
-
-
-@EACH
-def test_an_accepted_value_becomes_a_definition_of_its_kind(name: str, model_type: str) -> None:
-    definition = definition_of(accepted(template(name)))
-    assert type(definition) is KINDS[model_type]
-    assert definition.model_name == template(name)["model_name"]

@@ -268,6 +268,22 @@ def test_a_missing_directory_keeps_everything_and_says_so(place):
     assert "does not exist" in look.problems[0].message
 
 
+@pytest.mark.parametrize("left", ["half written", "removed"])
+def test_a_missing_directory_asks_for_no_further_looks_of_its_own(place, left):
+    """What was open in it cannot be decided while it is away: looking again and again would only burn the processor."""
+    path = place.put("a.yaml", GOOD)
+    place.look()
+    if left == "removed":
+        path.unlink()
+    else:
+        place.write("a.yaml", "name: a\nsi")
+    assert place.look().again_in
+    path.parent.rename(place.root / "away")
+    place.clock.advance(60)
+
+    assert place.look().again_in is None
+
+
 def test_a_directory_made_anew_and_empty_lets_go(place):
     path = place.put("a.yaml", GOOD)
     place.look()

@@ -143,6 +143,7 @@ class Store:
         try:
             found = entries(source)
         except Unavailable as reason:
+            walk.unavailable.add(source)
             if any(record.force for record in records.values()):
                 walk.note(source.directory, f"This directory {reason}; {_KEPT}")
             return
@@ -240,6 +241,8 @@ class Store:
         """Seconds until something that is open now can be decided."""
         moments = []
         for source, records in self._records.items():
+            if source in walk.unavailable:
+                continue  # its files are decided about when it is back, however long ago they were seen
             removal = patience(source, records, walk.waits)
             for record in records.values():
                 if record.gone_since is not None:
@@ -257,6 +260,7 @@ class _Walk:
     waits: Waits
     stirred: bool = False  # some record may have changed
     conditions: tuple[Problem, ...] = ()  # what is wrong with whole directories
+    unavailable: set[Source] = field(default_factory=set)  # nothing is known about their files
 
     def note(self, directory: str, sentence: str) -> None:
         self.conditions += (Problem(directory, 0, 0, "", sentence),)

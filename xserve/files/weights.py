@@ -1,11 +1,15 @@
-"""Facts about weights on disk, found without loading them: what is there, and whether it carries a chat template."""
+"""Facts about weights on disk, found without loading them: what is there, and whether it carries a chat template.
+
+Files are read, never mapped: one that is cut short while it is copied must not take the daemon with it.
+"""
 
 from __future__ import annotations
 
-import mmap
 import os
 import stat
+from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 from xserve.core.desired import Weights
 
@@ -15,14 +19,20 @@ _TEMPLATE_KEY = b"tokenizer.chat_template"
 _TEMPLATE_MARK = len(_TEMPLATE_KEY).to_bytes(8, "little") + _TEMPLATE_KEY
 # Metadata stands at the front; the largest vocabularies take some tens of megabytes.
 _METADATA_BYTES = 64 * 1024 * 1024
+_BLOCK_BYTES = 1024 * 1024
 _CONFIG_BYTES = 16 * 1024 * 1024
+_CONFIG = "tokenizer_config.json"
+_REMEMBERED = 4096  # answers; a few hundred bytes each
+
+Signature = tuple[int, ...]
 
 
 class WeightsIndex:
-    """Remembers what it found, for as long as a path's size, time and inode stay the same."""
+    """Remembers what it found, for as long as what it looked at stays the same. May be asked by several threads."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str], tuple[tuple[int, ...], Weights]] = {}
+        # An OSError is no answer and not remembered: a permission may be mended without a trace in the signature.
+        self._inspect = lru_cache(_REMEMBERED)(_inspect)
 
     def __call__(self, path: str, model_format: str) -> Weights:
         """Facts about `path` as weights of a format. Raises nothing: trouble is part of the answer."""
@@ -32,23 +42,33 @@ class WeightsIndex:
             return Weights("")
         except OSError as error:
             return Weights("", trouble=f"cannot look at {path}: {error.strerror}")
-        signature = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-        known = self._known.get((path, model_format))
-        if known is None or known[0] != signature:
-            known = (signature, _inspect(Path(path), found, model_format))
-            self._known[path, model_format] = known
-        return known[1]
+        try:
+            return self._inspect(path, model_format, found.st_mode, _signature(path, found))
+        except OSError as error:
+            return Weights("", trouble=f"cannot read {path}: {error.strerror}")
 
 
-def _inspect(path: Path, found: os.stat_result, model_format: str) -> Weights:
+def _signature(path: str, found: os.stat_result) -> Signature:
+    """Of a directory also the file in it that is read: an edit of that leaves no trace in the directory."""
+    own = _identity(found)
+    if not stat.S_ISDIR(found.st_mode):
+        return own
     try:
-        if stat.S_ISDIR(found.st_mode):
-            return _inspect_directory(path, model_format)
-        if not stat.S_ISREG(found.st_mode):
-            return Weights("", trouble=f"{path} is neither a file nor a directory")
-        return _inspect_gguf(path) if model_format == "ggufv2" else Weights("file")
-    except OSError as error:
-        return Weights("", trouble=f"cannot read {path}: {error.strerror}")
+        return own + _identity(os.stat(os.path.join(path, _CONFIG)))
+    except FileNotFoundError:
+        return own
+
+
+def _identity(found: os.stat_result) -> Signature:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _inspect(path: str, model_format: str, mode: int, _: Signature) -> Weights:
+    if stat.S_ISDIR(mode):
+        return _inspect_directory(Path(path), model_format)
+    if not stat.S_ISREG(mode):
+        return Weights("", trouble=f"{path} is neither a file nor a directory")
+    return _inspect_gguf(Path(path)) if model_format == "ggufv2" else Weights("file")
 
 
 def _inspect_directory(path: Path, model_format: str) -> Weights:
@@ -56,7 +76,7 @@ def _inspect_directory(path: Path, model_format: str) -> Weights:
         return Weights("directory", trouble=f"{path} is a directory; a ggufv2 model_uri names one .gguf file")
     if any((path / name).exists() for name in ("chat_template.jinja", "chat_template.json")):
         return Weights("directory", chat_template=True)
-    config = path / "tokenizer_config.json"
+    config = path / _CONFIG
     if not config.exists():
         return Weights("directory")
     with config.open("rb") as file:
@@ -67,6 +87,17 @@ def _inspect_gguf(path: Path) -> Weights:
     with path.open("rb") as file:
         if file.read(len(_GGUF_MAGIC)) != _GGUF_MAGIC:
             return Weights("file", trouble=f"{path} is not a GGUF file")
-        size = min(os.fstat(file.fileno()).st_size, _METADATA_BYTES)
-        with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as view:
-            return Weights("file", chat_template=view.find(_TEMPLATE_MARK) >= 0)
+        return Weights("file", chat_template=_holds(file, _TEMPLATE_MARK, _METADATA_BYTES))
+
+
+def _holds(file: BinaryIO, mark: bytes, limit: int) -> bool:
+    """Whether the mark stands in the next `limit` bytes; also where it lies across two blocks."""
+    end = b""
+    for _ in range(0, limit, _BLOCK_BYTES):
+        block = file.read(_BLOCK_BYTES)
+        if mark in end + block:
+            return True
+        if not block:
+            return False
+        end = block[-len(mark) :]
+    return False

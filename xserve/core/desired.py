@@ -192,8 +192,9 @@ def _uneven_cards(entry: Entry) -> str:
 def find_registration(order: Order, registrations: Mapping[tuple[str, str], Registration]) -> Registration | Waiting:
     """The registration that an entry names, or why there is not exactly one."""
     name = order.entry.model or order.uid
-    types = [order.entry.type] if order.entry.type else sorted({kind for kind, each in registrations if each == name})
-    found = [registrations[(kind, name)] for kind in types if (kind, name) in registrations]
+    wanted = [order.entry.type] if order.entry.type else sorted(KINDS)
+    types = [kind for kind in wanted if (kind, name) in registrations]
+    found = [registrations[(kind, name)] for kind in types]
     if len(found) == 1:
         return found[0]
     if found:

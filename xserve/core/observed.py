@@ -18,10 +18,18 @@ class Observed:
     records: Mapping[tuple[str, str], Record] = field(default_factory=dict)  # by (uid, revision)
     exposures: Mapping[str, Exposure] = field(default_factory=dict)  # what is published now
     gpus: tuple[Gpu, ...] = ()
+    _of: Mapping[str, list[Instance]] = field(init=False, repr=False, compare=False)
+    """The instances by deployment: every deployment asks for its own, several times a pass."""
+
+    def __post_init__(self) -> None:
+        groups: dict[str, list[Instance]] = {}
+        for instance in sorted(self.instances.values(), key=_age):
+            groups.setdefault(instance.uid, []).append(instance)
+        object.__setattr__(self, "_of", groups)
 
     def of(self, uid: str) -> list[Instance]:
         """The instances of a deployment, oldest first."""
-        return sorted((each for each in self.instances.values() if each.uid == uid), key=_age)
+        return list(self._of.get(uid, ()))
 
     def uids(self) -> Iterator[str]:
         """Every public name that has an instance or is published, each once."""

@@ -21,12 +21,13 @@ from xserve.core.reasons import Reason
 from xserve.core.refused import Kind, Refused
 from xserve.core.text import path_of
 from xserve.daemon.discovery import bundled, discover
-from xserve.files.examine import Accepted, Name, document_hash, find
+from xserve.files.examine import Accepted, Name, document_hash, positions
 from xserve.files.journal import Journal
 from xserve.files.layers import Layers
 from xserve.files.sources import Kind as FileKind
 from xserve.files.store import Look, Store
 from xserve.files.tree import Path as Place
+from xserve.files.tree import Positions
 from xserve.files.weights import WeightsIndex
 from xserve.files.writer import StorageFull, file_name, remove
 from xserve.files.writer import replace as write_file
@@ -67,7 +68,10 @@ def declared_names(kind: FileKind, value: Any) -> Mapping[Name, Place]:
 
 
 class World:
-    """The files of one configuration. `observe` and the writers are called by one thread at a time."""
+    """The files of one configuration. Looks (`observe`, `glance`, `peek`) are made by one thread at a time.
+
+    Everything else may be called by any thread at any time: it writes files, or reads values that a look replaces.
+    """
 
     def __init__(
         self, layers: Layers, *, settle: float, hold: float, engine_dirs: Sequence[str], keep: bool = True
@@ -84,6 +88,7 @@ class World:
         self.sight = Sight()
         self._names: Declared = {}  # what the sight was made of
         self._found: tuple[list[Engine], list[Problem]] | None = None
+        self._placing: tuple[Accepted, Positions] | None = None  # the document that was last asked for a place
 
     @property
     def engines(self) -> list[Engine]:
@@ -98,7 +103,7 @@ class World:
     def observe(self, *, reload: bool = False) -> Sight:
         """One look at everything; also kept as `sight`. `reload`: settle nothing, end holds."""
         if reload:
-            self._found = None  # an engine may have been installed
+            self._found = discover(self._engine_dirs)  # one may have been installed
         look = self._store.look(reload=reload)
         if look.changed or self._look is None:
             self._look, self._file_problems = look, look.problems
@@ -195,7 +200,12 @@ class World:
     def place_of(self, path: str, keys: Place) -> tuple[int, int]:
         """Line and column of a key in the accepted document at `path`; 0 and 0 where that is not known."""
         file = self._look.files.get(path) if self._look else None
-        return (0, 0) if file is None else find(file, keys)
+        if file is None:
+            return 0, 0
+        if self._placing is None or self._placing[0] is not file:
+            # Kept, as questions come in rows: a deploy file of thousands of entries is parsed once and not for each.
+            self._placing = file, positions(file)
+        return self._placing[1].key_at(keys)
 
 
 @dataclass(frozen=True, slots=True)

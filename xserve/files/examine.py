@@ -13,7 +13,7 @@ from xserve.core.problems import Problem, Severity, has_errors
 from xserve.files.reader import Unreadable, read
 from xserve.files.sources import Kind, Layer, Source
 from xserve.files.syntax import Document, SyntaxFault, parse
-from xserve.files.tree import Path, Place
+from xserve.files.tree import Path, Place, Positions
 
 Judge = Callable[[str, Any], Verdict]
 """(kind, parsed data) -> verdict; must accept again, unchanged, a value that it accepted once."""
@@ -98,9 +98,13 @@ def unreadable(path: str, predicate: str) -> Candidate:
 
 def find(document: Accepted, keys: Path) -> Place:
     """The place of a key in an accepted document; 0 and 0 where the file says something else by now."""
+    return positions(document).key_at(keys)
+
+
+def positions(document: Accepted) -> Positions:
+    """The places in an accepted document, read from its file; all 0 and 0 where that says something else by now."""
     try:
         raw = read(document.path, ("/",), lambda: 0).raw
-        same = content_hash(raw) == document.content_hash
-        return parse(raw).positions.key_at(keys) if same else (0, 0)
+        return (parse(raw) if content_hash(raw) == document.content_hash else Document(None)).positions
     except (Unreadable, SyntaxFault):
-        return 0, 0
+        return Document(None).positions

@@ -1,0 +1,56 @@
+"""The reading of a configuration, without a daemon around it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from xserve.core.engines import Engine
+from xserve.core.problems import Problem
+from xserve.daemon import world as module
+from xserve.daemon.world import World
+from xserve.files.layers import Layers
+
+from .files import Config
+
+
+def read(config: Path) -> World:
+    world = World(Layers.find(config), settle=0.0, hold=0.0, engine_dirs=(), keep=False)
+    world.observe()
+    return world
+
+
+def test_many_problems_of_one_deploy_file_cost_one_reading_of_their_places(
+    files: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.define("base")
+    for name in ("a", "b", "c", "d"):
+        files.deploy_fake(name, model="base", aliases=["same"])
+    asked = []
+    positions = module.positions
+    monkeypatch.setattr(module, "positions", lambda file: (asked.append(file.path), positions(file))[1])
+
+    problems = read(files.directory).sight.desired.problems
+
+    assert len(asked) == 1
+    assert len({problem.column for problem in problems}) == len(problems) == 3
+    assert all(problem.line > 0 for problem in problems)
+
+
+def test_engines_can_be_asked_for_while_a_reload_looks_for_them(files: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reload looks in a thread; whoever asks meanwhile gets what was known."""
+    world = read(files.directory)
+    known, during = world.engines, []
+    find = module.discover
+
+    def discover(folders: Sequence[str]) -> tuple[list[Engine], list[Problem]]:
+        during.append(world.engines)
+        return find(folders)
+
+    monkeypatch.setattr(module, "discover", discover)
+    world.observe(reload=True)
+
+    assert during == [known]
+    assert world.engines is not known

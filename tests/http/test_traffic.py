@@ -56,6 +56,28 @@ def test_a_uid_wins_over_an_alias_and_the_first_alias_over_later_ones(traffic):
     assert traffic.resolve("shared").uid == "a"
 
 
+@pytest.mark.parametrize("first", ["a", "b"])
+def test_an_alias_moves_whichever_of_its_owners_is_told_first(traffic, first):
+    before = {"a": (), "b": ("moved",)}
+    after = {"a": ("moved",), "b": ()}
+    for uid, aliases in before.items():
+        publish(traffic, uid, aliases=aliases)
+    for uid in (first, "ab".replace(first, "")):
+        traffic.publish(uid, Exposure("LLM", aliases=after[uid]))
+    assert traffic.resolve("moved").uid == "a"
+    traffic.withdraw("a")
+    assert traffic.resolve("moved") is None
+
+
+def test_an_alias_stays_with_its_owner_when_something_else_of_it_changes(traffic):
+    publish(traffic, "a", aliases=("shared",))
+    publish(traffic, "b", aliases=("shared",))
+    traffic.publish("a", Exposure("LLM", aliases=("shared",), request_limit=1))
+    assert traffic.resolve("shared").uid == "a"
+    traffic.withdraw("a")
+    assert traffic.resolve("shared").uid == "b"
+
+
 def test_equally_idle_replicas_take_turns(traffic):
     publish(traffic, replicas=3)
     chosen = []

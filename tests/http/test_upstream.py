@@ -6,6 +6,7 @@ import asyncio
 import socket
 
 import pytest
+import uvloop
 
 from xserve.http.upstream import Upstream, request_head, request_line
 from xserve.http.wire import HIGH_WATER, MAX_HEAD, DiedError, MalformedError, Reply, UnreachableError
@@ -271,6 +272,46 @@ async def test_connections_to_one_engine_are_limited_and_a_closed_one_makes_room
     await until(lambda: len(engine.requests) == 2)
     again.cancel()
     await asyncio.gather(again, return_exceptions=True)
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("turns", range(6))
+def test_an_asker_that_leaves_while_it_connects_frees_one_place_and_not_two(folder, new_loop, turns):
+    """Loops differ in whether they tell of a connection that was made in the moment of the departure."""
+    path = str(folder / "engine")
+
+    async def silent(reader, writer):
+        await reader.read()
+        writer.close()
+
+    async def scenario():
+        server = await asyncio.start_unix_server(silent, path)
+        upstream = Upstream(max_connections=2)
+        staying = asyncio.create_task(upstream.send(path, HEAD))
+        leaving = asyncio.create_task(upstream.send(path, HEAD))
+        for _ in range(turns):  # of the loop: the departure falls into each step of connecting
+            await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.wait({leaving})
+        second = await until_placed(upstream)
+        with pytest.raises(UnreachableError, match="already has 2 connections"):
+            await upstream.send(path, HEAD)
+        for task in (staying, second):
+            task.cancel()
+        await asyncio.wait({staying, second})
+        server.close()
+
+    async def until_placed(upstream):
+        """A request that got the place which the one that left had."""
+        while True:
+            asking = asyncio.create_task(upstream.send(path, HEAD))
+            await asyncio.wait({asking}, timeout=0.01)
+            if not asking.done():
+                return asking
+            assert isinstance(asking.exception(), UnreachableError)
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(asyncio.wait_for(scenario(), 20))
 
 
 async def test_a_full_accept_queue_is_waited_for(folder):

@@ -143,7 +143,7 @@ class Traffic:
     def __init__(self, on_drained: Callable[[str], None]) -> None:
         self._on_drained = on_drained
         self._targets: dict[str, Target] = {}
-        self._aliases: dict[str, Target] = {}
+        self._aliases: dict[str, list[Target]] = {}  # who claims it; the first has it
         self._replicas: dict[str, Replica] = {}  # by instance, as long as listed or in use
 
     def publish(self, uid: str, exposure: Exposure) -> None:
@@ -151,10 +151,12 @@ class Traffic:
         target = self._targets.get(uid)
         if target is None:
             target = self._targets[uid] = Target(uid, exposure)
-        self._drop_aliases(target)
+        self._drop_aliases(target, keep=exposure.aliases)
         target.exposure = exposure
         for alias in exposure.aliases:
-            self._aliases.setdefault(alias, target)
+            claims = self._aliases.setdefault(alias, [])
+            if target not in claims:
+                claims.append(target)
 
     def withdraw(self, uid: str) -> None:
         """Forget a model: its names are unknown from now on. Its requests in flight go on."""
@@ -179,7 +181,10 @@ class Traffic:
 
     def resolve(self, name: str) -> Target | None:
         """The model with this uid or alias; a uid wins over an alias."""
-        return self._targets.get(name) or self._aliases.get(name)
+        target = self._targets.get(name)
+        if target is None and name in self._aliases:
+            return self._aliases[name][0]
+        return target
 
     def enter(self, uid: str, avoid: Sequence[str] = ()) -> Lease:
         """A place on the idlest ready replica that is not in `avoid`.
@@ -237,7 +242,9 @@ class Traffic:
         if not replica.listed and replica.in_flight == 0:
             self._replicas.pop(replica.instance, None)
 
-    def _drop_aliases(self, target: Target) -> None:
-        for alias in target.exposure.aliases:
-            if self._aliases.get(alias) is target:
-                del self._aliases[alias]
+    def _drop_aliases(self, target: Target, keep: Sequence[str] = ()) -> None:
+        """Whoever else claims one of them has it from now on: it may have moved, and its new owner come first."""
+        for alias in set(target.exposure.aliases) - set(keep):
+            claims = [claim for claim in self._aliases.pop(alias, ()) if claim is not target]
+            if claims:
+                self._aliases[alias] = claims

@@ -29,7 +29,7 @@ class _Pool:
     """The connections to one socket."""
 
     idle: deque[Connection] = field(default_factory=deque)  # longest idle first
-    open: int = 0
+    places: set[object] = field(default_factory=set)  # one for each connection that is open or being opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,23 +112,24 @@ class Upstream:
 
     async def _connect(self, address: str) -> Connection:
         pool = self._pools.setdefault(address, _Pool())
-        if pool.open >= self._max_connections:
-            raise UnreachableError(f"The engine already has {pool.open} connections; no more are opened.")
-        pool.open += 1
+        if len(pool.places) >= self._max_connections:
+            raise UnreachableError(f"The engine already has {len(pool.places)} connections; no more are opened.")
+        place = object()
+        pool.places.add(place)
         try:
-            return await self._open(address, pool)
+            return await self._open(address, pool, place)
         except BaseException:
-            self._lost(address, pool, None)
+            self._lost(address, pool, place, None)
             raise
 
-    async def _open(self, address: str, pool: _Pool) -> Connection:
+    async def _open(self, address: str, pool: _Pool, place: object) -> Connection:
         """Connect, waiting a little where the engine does not accept quickly enough."""
         loop = asyncio.get_running_loop()
 
         def make() -> Connection:
             return Connection(
                 lambda connection: self._rest(pool, connection),
-                lambda connection: self._lost(address, pool, connection),
+                lambda connection: self._lost(address, pool, place, connection),
             )
 
         deadline = loop.time() + CONNECT_SECONDS
@@ -150,12 +151,13 @@ class Upstream:
         if self._sweeper is None:
             self._sweep_later()
 
-    def _lost(self, address: str, pool: _Pool, connection: Connection | None) -> None:
-        pool.open -= 1
+    def _lost(self, address: str, pool: _Pool, place: object, connection: Connection | None) -> None:
+        """Free the place. Told twice where the asker left in the very moment in which the connection was made."""
+        pool.places.discard(place)
         if connection is not None and connection in pool.idle:
             pool.idle.remove(connection)
-        if pool.open == 0:
-            self._pools.pop(address, None)
+        if not pool.places and self._pools.get(address) is pool:
+            del self._pools[address]
 
     def _sweep_later(self) -> None:
         self._sweeper = asyncio.get_running_loop().call_later(self._idle_seconds / 2, self._sweep)

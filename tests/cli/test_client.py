@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 
 import pytest
 
-from xserve.cli.client import AnswerError, Client, Event, segment
+from xserve.cli.client import AnswerError, Client, Event, NoDaemonError, segment
 from xserve.cli.command import CommandError
 from xserve.cli.locate import Target
 
@@ -99,6 +100,25 @@ def test_a_daemon_that_leaves_while_it_is_told_something_is_not_taken_for_a_read
         client.get("/p")
 
 
-def test_an_address_that_is_none() -> None:
-    with pytest.raises(CommandError, match="ftp://x is not an address"):
-        Client(Target(("ftp://x",), "it", elsewhere=True)).get("/p")
+@pytest.mark.parametrize("address", ["ftp://x", "http://x:port", "http://x:99999", "http://[::1"])
+def test_an_address_that_is_none(address: str) -> None:
+    with pytest.raises(CommandError, match=f"^{re.escape(address)} is not an address"):
+        Client(Target((address,), "it", elsewhere=True)).get("/p")
+
+
+def test_a_name_that_no_host_can_have_is_a_daemon_that_does_not_answer() -> None:
+    with pytest.raises(NoDaemonError):
+        Client(Target(("http://a..b:9997",), "it", elsewhere=True)).get("/p")
+
+
+def test_a_connection_that_times_out_while_lines_are_awaited_without_end(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel gives a dead peer up in the end, also where we would not."""
+
+    def give_up(*_: object) -> None:
+        raise TimeoutError(110, "Connection timed out")
+
+    monkeypatch.setattr("http.client.HTTPConnection.request", give_up)
+    with pytest.raises(CommandError, match=r"^the daemon did not answer GET /p in time$"):
+        list(client.lines("GET", "/p"))

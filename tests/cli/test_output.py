@@ -31,6 +31,11 @@ def test_progress_is_one_line_per_change(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().err == "a\nb\na\n"
 
 
+def test_progress_shows_what_engines_say_without_its_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    Progress().show("loads\n\x1b[2J99 %")
+    assert capsys.readouterr().err == "loads  [2J99 %\n"
+
+
 def test_progress_on_a_terminal_is_one_line_that_changes(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -123,6 +123,20 @@ def test_an_error_in_the_stream_ends_it(script: Script, xserve: Xserve) -> None:
     assert ended.err == "xserve: the answer broke off: the engine died\n"
 
 
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        (b'data: {"error": "no memory"}\n\n', "no memory"),
+        (b"data: {broken\n\n", "a piece of it is not JSON: {broken"),
+        (b"data: 7\n\n", "7"),
+    ],
+)
+def test_whatever_is_no_piece_of_an_answer_ends_it(script: Script, xserve: Xserve, sent: bytes, told: str) -> None:
+    script.on(*CHAT, Answer(pieces=(sent, DONE)))
+    ended = xserve("chat", "demo", "2+3?")
+    assert (ended.code, ended.err) == (1, f"xserve: the answer broke off: {told}\n")
+
+
 def test_a_stream_without_its_end_mark_is_no_answer(script: Script, xserve: Xserve) -> None:
     script.on(*CHAT, Answer(pieces=(piece(delta={"content": "5"}),)))
     assert xserve("chat", "demo", "2+3?").code == 1

@@ -122,7 +122,8 @@ class Client:
             connection.sock.settimeout(patience)
             yield _ask(connection, method, _with_query(path, query), body)
         except TimeoutError as error:
-            raise CommandError(f"the daemon did not answer {method} {path} within {patience:g} s") from error
+            within = "in time" if patience is None else f"within {patience:g} s"
+            raise CommandError(f"the daemon did not answer {method} {path} {within}") from error
         except (OSError, HTTPException) as error:
             raise CommandError(f"the connection to the daemon broke: {_why(error)}") from error
         finally:
@@ -134,7 +135,7 @@ class Client:
             connection = _connection(address)
             try:
                 connection.connect()
-            except OSError:
+            except (OSError, UnicodeError):  # the latter: a name that can be no host's
                 connection.close()
                 continue
             return connection
@@ -150,11 +151,20 @@ def _connection(address: str) -> HTTPConnection:
     if address.startswith("unix:"):
         path = address.removeprefix("unix:")
         return _UnixConnection("/" + path.lstrip("/"), _CONNECT)
-    parts = urlsplit(address)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    scheme, host, port = _split(address)
+    if scheme not in {"http", "https"} or not host:
         raise CommandError(f"{address} is not an address; write for example http://127.0.0.1:9997 or unix:/run/x.sock")
-    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-    return kind(parts.hostname, parts.port, timeout=_CONNECT)
+    kind = HTTPSConnection if scheme == "https" else HTTPConnection
+    return kind(host, port, timeout=_CONNECT)
+
+
+def _split(address: str) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port; nothing of what cannot be taken apart."""
+    try:
+        parts = urlsplit(address)
+        return parts.scheme, parts.hostname, parts.port
+    except ValueError:
+        return "", None, None
 
 
 def _with_query(path: str, query: Query | None) -> str:

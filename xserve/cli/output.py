@@ -71,6 +71,7 @@ class Progress:
 
     def show(self, line: str) -> None:
         """Show a line unless it stands there already."""
+        line = _cell(line)
         if line == self._shown:
             return
         self._shown = line

@@ -148,11 +148,25 @@ def choices(client: Client, path: str, request: dict[str, Any]) -> Iterator[dict
     for event in client.events("POST", path, body=request):
         if event.data == "[DONE]":
             return
-        chunk = json.loads(event.data)
-        if "error" in chunk:
-            raise CommandError(f"the answer broke off: {chunk['error'].get('message', chunk['error'])}")
-        yield from chunk["choices"][:1]
+        yield from _piece(event.data).get("choices", [])[:1]
     raise CommandError("the answer broke off: the stream ended without its end mark")
+
+
+def _piece(data: str) -> dict[str, Any]:
+    """One event's object. Raises CommandError if it is none, or an error."""
+    try:
+        piece = json.loads(data)
+    except ValueError as error:
+        raise CommandError(f"the answer broke off: a piece of it is not JSON: {data[:200]}") from error
+    if not isinstance(piece, dict) or "error" in piece:
+        raise CommandError(f"the answer broke off: {_complaint(piece)}")
+    return piece
+
+
+def _complaint(piece: Any) -> Any:
+    """What an error's object says, in whichever shape."""
+    error = piece["error"] if isinstance(piece, dict) else piece
+    return error.get("message", error) if isinstance(error, dict) else error
 
 
 def text_of(choice: dict[str, Any]) -> str:

@@ -354,6 +354,12 @@ async def test_the_admin_socket_has_its_mode_from_the_first_moment_and_goes_with
         assert not os.path.exists(path)
 
 
+def test_a_path_that_cannot_be_looked_at_is_a_sentence(folder):
+    (folder / "file").touch()
+    with pytest.raises(BindError, match=r"^cannot listen on .*: Not a directory$"):
+        bind_unix(str(folder / "file" / "s"))
+
+
 def test_a_stale_socket_is_replaced_but_not_one_that_is_answered(folder):
     path = str(folder / "s")
     first = bind_unix(path)

@@ -1,6 +1,6 @@
 """What is counted per model, in plain integers: a request costs two list increments and no lock.
 
-`TrafficCollector` (in traffic.py) turns the figures into Prometheus families when somebody scrapes.
+`metrics.TrafficCollector` turns the figures into Prometheus families when somebody scrapes.
 """
 
 from __future__ import annotations

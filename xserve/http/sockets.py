@@ -17,7 +17,7 @@ class BindError(Exception):
 
 
 def bind_tcp(host: str, port: int) -> socket.socket:
-    """A bound, not yet listening TCP socket; port 0 takes a free one. Raises BindError."""
+    """A listening TCP socket; port 0 takes a free one. Raises BindError."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
@@ -38,13 +38,16 @@ def bind_unix(path: str, mode: int = 0o600) -> socket.socket:
     """A listening unix socket with these permissions; one that nobody answers on is replaced. Raises BindError."""
     if len(os.fsencode(path)) > LONGEST_PATH:
         raise BindError(f"cannot listen on {path}: the path is longer than {LONGEST_PATH} bytes")
-    _clear(path)
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        _clear(path)
         os.fchmod(bound.fileno(), mode)  # before bind: the file never exists with wider permissions
         bound.bind(path)
         os.chmod(path, mode)  # fchmod leaves the umask to bind; a group bit may have been lost
         bound.listen(BACKLOG)
+    except BindError:
+        bound.close()
+        raise
     except OSError as error:
         bound.close()
         raise BindError(f"cannot listen on {path}: {error.strerror}") from error
@@ -53,7 +56,7 @@ def bind_unix(path: str, mode: int = 0o600) -> socket.socket:
 
 
 def _clear(path: str) -> None:
-    """Remove a stale socket. Raises BindError if somebody answers, or if it is no socket."""
+    """Remove a stale socket. Raises BindError if somebody answers or it is no socket, OSError if it cannot be told."""
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             raise BindError(f"cannot listen on {path}: a file that is no socket is in the way")
@@ -69,6 +72,6 @@ def _is_answered(path: str) -> bool:
             probe.connect(path)
         except BlockingIOError:  # its accept queue is full: somebody listens
             return True
-        except OSError:
+        except ConnectionRefusedError:
             return False
         return True

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Collection
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection, Coroutine
+from typing import Any, TypeVar
 
 from xserve.core.deploy import entries_of
 from xserve.core.desired import Order, Registration, Waiting, find_registration
@@ -23,6 +23,7 @@ from xserve.daemon.world import World
 from xserve.files.syntax import SyntaxFault, parse
 
 Refresh = Callable[[], Awaitable[None]]
+T = TypeVar("T")
 
 
 class Changes:
@@ -34,22 +35,27 @@ class Changes:
         self._trials = trials
         self._refresh = refresh
         self._allow_env = allow_env
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._registering = asyncio.Lock()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     async def register(self, model_type: str, text: str, *, persist: bool) -> None:
         """See `http.control.Control.register`."""
         if model_type not in MODEL_TYPES:
             raise Refused(Kind.INVALID, f"Unsupported model type: {model_type}", "model_type")
         value = _accepted(model_type, text)
-        name = value["model_name"]
+        # What was sent is kept as it was sent; only the type is added, so that nobody has to infer it again.
+        content = {**parse(text.encode()).data, "model_type": model_type}
+        async with self._registering:  # of two that come at once the second one finds the name taken
+            await self._register(value, content, persist)
+
+    async def _register(self, value: dict[str, Any], content: dict[str, Any], persist: bool) -> None:
+        model_type, name = value["model_type"], value["model_name"]
         existing = self._world.sight.registrations.get((model_type, name))
         if existing is not None:
             raise Refused(Kind.EXISTS, f"Model {name} already registered{_owner(existing)}", "model")
         trouble = await asyncio.to_thread(self._world.definition_trouble, value)
         if trouble:
             raise Refused(Kind.INVALID, f"Invalid model {name}: {trouble}", "model")
-        # What was sent is kept as it was sent; only the type is added, so that nobody has to infer it again.
-        content = {**parse(text.encode()).data, "model_type": model_type}
         await asyncio.to_thread(self._world.write_definition, model_type, name, content, persist=persist)
         await self._refresh()
 
@@ -70,21 +76,23 @@ class Changes:
         uid = self._free_name(uid, str(entry["model"]))
         order = _ordered(uid, entry)
         self._refuse_environment(order)
-        self._refuse_hopeless(order)
-        self._trials.begin(uid)
-        try:
-            await asyncio.to_thread(self._world.write_entry, uid, entry, persist=persist)
-            await self._refresh()
-        except BaseException:
-            self._trials.end(uid)
-            raise
-        trial = asyncio.create_task(self._try(uid), name=f"launch of {uid}")
-        self._tasks.add(trial)
-        trial.add_done_callback(self._forget)
+        self._trials.begin(uid)  # nobody else gets the name from here on
+        # A client that goes away does not cancel the launch, at whatever step it is.
+        trial = await asyncio.shield(self._keep(self._begin(order, entry, persist), f"begin of {uid}"))
         if wait_ready:
-            # A client that goes away does not cancel the launch.
             await asyncio.shield(trial)
         return uid
+
+    async def _begin(self, order: Order, entry: dict[str, Any], persist: bool) -> asyncio.Task[None]:
+        """Write the entry, and watch what becomes of it. Raises Refused."""
+        try:
+            await asyncio.to_thread(self._refuse_hopeless, order)
+            await asyncio.to_thread(self._world.write_entry, order.uid, entry, persist=persist)
+            await self._refresh()
+        except BaseException:
+            self._trials.end(order.uid)
+            raise
+        return self._keep(self._try(order.uid), f"launch of {order.uid}")
 
     async def terminate(self, uid: str) -> None:
         """See `http.control.Control.terminate`."""
@@ -116,7 +124,7 @@ class Changes:
                 raise Refused(Kind.INVALID, message, "envs")
 
     def _refuse_hopeless(self, order: Order) -> None:
-        """A launch that would only wait for a person is refused at once."""
+        """A launch that would only wait for a person is refused at once. Looks at the weights: for a thread."""
         found = find_registration(order, self._world.sight.registrations)
         if isinstance(found, Waiting):
             raise Refused(Kind.INVALID, f"Model not found, name: {order.entry.model}: {found.sentence}", "model_name")
@@ -150,10 +158,17 @@ class Changes:
             await self._refresh()
         self._trials.fail(failed)
 
-    def _forget(self, trial: asyncio.Task[None]) -> None:
-        self._tasks.discard(trial)
-        if not trial.cancelled():
-            trial.exception()  # told to whoever waited, and kept as a failed launch; not a warning at exit
+    def _keep(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        """Run it to its end, whoever waits for it."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+        return task
+
+    def _forget(self, done: asyncio.Task[Any]) -> None:
+        self._tasks.discard(done)
+        if not done.cancelled():
+            done.exception()  # told to whoever waited, and kept as a failed launch; not a warning at exit
 
     def close(self) -> None:
         """Stop watching launches; their entries stay, as ordinary deployments."""

@@ -30,6 +30,7 @@ _log = logging.getLogger(__name__)
 # Actions change what is observed, which may ask for more; a plan that never ends would be a fault of ours.
 _MOST_PASSES = 100
 _REMEMBERED = 5  # dead instances per deployment whose logs can still be asked for
+_REMEMBERED_NAMES = 100  # deployments that are gone of which something is still remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ class Loop:
         """A new sight of the files."""
         self.desired = desired
         self._forget_stale_records()
+        self._forget_gone_names()
         self.think()
 
     def report(self, event: Event) -> None:
@@ -228,6 +230,15 @@ class Loop:
         wanted = {(uid, each.revision) for uid, each in self.desired.deployments.items()}
         for key in [key for key in self._records if key not in wanted]:
             del self._records[key]
+
+    def _forget_gone_names(self) -> None:
+        """What is remembered by name is kept for a while after the name went: its log may still be asked for."""
+        present = {each.uid for each in self._instances.values()}
+        present |= self.desired.deployments.keys() | self.desired.waiting.keys()
+        gone = [uid for uid in self._history if uid not in present]
+        for uid in gone[:-_REMEMBERED_NAMES]:
+            del self._history[uid]
+            self.failures.pop(uid, None)
 
     # --- telling the data path -----------------------------------------------------------------------------
 

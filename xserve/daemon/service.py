@@ -84,6 +84,7 @@ class Daemon:
         )
         self.control = DaemonControl(self.parts, self.loop, self.world, self.trials, around)
         self.doors = Doors(layers, settings, sockets)
+        self._reloads: set[asyncio.Task[object]] = set()  # the loop itself keeps tasks by weak references only
 
     async def run(self) -> None:
         """Serve until a signal comes, then leave in order. Raises BindError."""
@@ -111,7 +112,9 @@ class Daemon:
 
     def reload(self) -> None:
         """SIGHUP: look at everything now."""
-        task = asyncio.create_task(self.control.reload(), name="reload")
+        task: asyncio.Task[object] = asyncio.create_task(self.control.reload(), name="reload")
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
         task.add_done_callback(_log_failure)
 
     # --- leaving -------------------------------------------------------------------------------------------

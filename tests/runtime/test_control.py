@@ -79,7 +79,17 @@ async def test_a_wrong_nonce_is_refused_and_the_line_is_cut(bench: Bench, caller
 
 
 @pytest.mark.parametrize(
-    "said", [b"nonsense\n", b"[1]\n", b"x" * 200_000, b'{"do": "stop", "grace": "soon"}\n', b"\xff\n"]
+    "said",
+    [
+        b"nonsense\n",
+        b"[1]\n",
+        b"[" * 60_000 + b"\n",
+        b"x" * 200_000,
+        b'{"do": "stop", "grace": "soon"}\n',
+        b'{"do": "stop", "grace": 1' + b"0" * 400 + b"}\n",
+        b"\xff\n",
+    ],
+    ids=["words", "list", "nested", "endless", "no figure", "no float", "bytes"],
 )
 async def test_nonsense_ends_the_talk_and_not_the_engine(bench: Bench, caller: Caller, said: bytes) -> None:
     stranger = Caller(bench)
@@ -104,6 +114,14 @@ async def test_stop_with_a_shorter_grace_and_kill(bench: Bench, caller: Caller) 
     end = await bench.exit()
 
     assert end.sentence == "It had not left 0.1 s after SIGTERM and was killed."
+
+
+async def test_a_grace_of_centuries_is_only_a_long_one(bench: Bench, caller: Caller) -> None:
+    """The kernel waits for some weeks at most; asking it for more must not end the shim."""
+    assert caller.ask("stop", grace=1e300)["state"] == "stopping"
+    assert caller.ask("stop", grace=0.1)["state"] == "stopping"
+
+    assert (await bench.exit()).sentence == "It had not left 0.1 s after SIGTERM and was killed."
 
 
 async def test_kill_waits_for_nothing(bench: Bench, caller: Caller) -> None:

@@ -40,6 +40,17 @@ def test_the_tail_reads_a_log_that_has_just_been_rotated(tmp_path: Path) -> None
     assert tail(str(tmp_path / "log"), 10) == ["a"]
 
 
+def test_the_tail_passes_over_a_file_that_vanishes_between_the_look_and_the_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shim rotates whenever it likes."""
+    (tmp_path / "log.1").write_text("a\n")
+    path = str(tmp_path / "log")
+    monkeypatch.setattr("xserve.runtime.logs._rotated", lambda _: [path, f"{path}.1"])
+
+    assert tail(path, 10) == ["a"]
+
+
 def test_the_tail_reads_no_more_bytes_than_allowed(tmp_path: Path) -> None:
     (tmp_path / "log").write_text("".join(f"{number:03}\n" for number in range(1000)))
 
@@ -164,8 +175,10 @@ def test_a_pipe_that_is_empty_is_not_at_its_end(tmp_path: Path) -> None:
     os.close(output.read_end)
 
 
-def test_what_a_full_disk_swallowed_is_confessed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    log = RotatingLog(str(tmp_path / "log"), max_bytes=1000, keep=1)
+@pytest.mark.parametrize("room", [1000, 85])
+def test_what_a_full_disk_swallowed_is_confessed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    """Also where the confession does not fit into the file that was being written."""
+    log = RotatingLog(str(tmp_path / "log"), max_bytes=room, keep=1)
     log.write(b"before\n")
 
     def full(*_: object) -> int:
@@ -178,8 +191,8 @@ def test_what_a_full_disk_swallowed_is_confessed(tmp_path: Path, monkeypatch: py
     log.write(b"after\n")
     log.close()
 
-    assert (tmp_path / "log").read_text() == (
-        "before\n[xserve] 14 bytes of this log were lost: No space left on device (ENOSPC)\nafter\n"
+    assert "\n".join(tail(str(tmp_path / "log"), 99)) == (
+        "before\n[xserve] 14 bytes of this log were lost: No space left on device (ENOSPC)\nafter"
     )
 
 

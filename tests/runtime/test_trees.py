@@ -14,7 +14,7 @@ import pytest
 import xserve
 from xserve.core.events import Answered, Exited, Spawned
 from xserve.runtime.sweep import run_id
-from xserve.runtime.tree import MARK
+from xserve.runtime.tree import MARK, children
 
 from .conftest import Bench, command, launch, lives, pids_in, until
 
@@ -26,6 +26,15 @@ def shim_pid(bench: Bench, instance: str = "one") -> int:
     pid = json.loads((bench.directory(instance) / "fact.json").read_text())["shim"]["pid"]
     assert isinstance(pid, int)
     return pid
+
+
+def test_a_thread_that_ends_meanwhile_hides_the_children_of_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen(["sleep", "600"]) as child:
+        monkeypatch.setattr(os, "listdir", lambda _: ["999999999", str(os.getpid())])
+        try:
+            assert child.pid in children(os.getpid())
+        finally:
+            child.kill()
 
 
 async def test_descendants_die_when_their_engine_ends_by_itself(bench: Bench, tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from xserve.runtime.tree import MARK
+
 _PASSED_ON = frozenset(
     {
         "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR",
@@ -22,4 +24,4 @@ def engine_environment(inherited: Mapping[str, str], wanted: Mapping[str, str], 
     """The whole environment of an engine: of what we inherited the harmless part, then what was asked for."""
     passed = {name: value for name, value in inherited.items() if name in _PASSED_ON or name.startswith("LC_")}
     # Engines show a title in `ps`; without this the library that does it writes over the mark in /proc.
-    return {**passed, "PYTHONUNBUFFERED": "1", "SPT_NOENV": "1", **wanted, "XSERVE_INSTANCE": mark}
+    return {**passed, "PYTHONUNBUFFERED": "1", "SPT_NOENV": "1", **wanted, MARK: mark}

@@ -24,7 +24,8 @@ def tail(path: str, lines: int, max_bytes: int = 256 * 1024) -> list[str]:
     """The last lines over all rotated files, reading at most `max_bytes`; empty where there is no log."""
     data = b""
     for name in _rotated(path):
-        with open(name, "rb") as file:
+        # It may be moved on or away since the look.
+        with contextlib.suppress(FileNotFoundError), open(name, "rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - (max_bytes - len(data))))
             data = file.read(max_bytes - len(data)) + data

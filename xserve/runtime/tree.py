@@ -33,11 +33,15 @@ def start_time(pid: int) -> int | None:
 
 def children(pid: int) -> list[int]:
     """The direct children of all threads of the process, zombies included; empty where it is gone."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return []
     found: list[int] = []
-    with contextlib.suppress(OSError):  # a thread or the whole process ended while we looked
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
-                found += map(int, file.read().split())
+    for thread in threads:
+        # A thread that ended while we looked hides the children of no other one.
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+            found += map(int, file.read().split())
     return found
 
 

@@ -65,7 +65,7 @@ def listen(path: str) -> socket.socket:
 def _parse(line: bytes) -> dict[str, object]:
     try:
         request = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise HangupError from None
     if not isinstance(request, dict):
         raise HangupError

@@ -79,6 +79,7 @@ class RotatingLog:
             os.unlink(self.path)
 
     def _confess(self) -> None:
-        sentence = f"[xserve] {self._lost} bytes of this log were lost: {self._trouble}\n"
-        self._append(sentence.encode())
+        sentence = f"[xserve] {self._lost} bytes of this log were lost: {self._trouble}\n".encode()
+        while sentence:
+            sentence = sentence[self._append(sentence) :]
         self._lost = 0

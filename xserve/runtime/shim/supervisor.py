@@ -35,6 +35,7 @@ from xserve.runtime.shim.reaper import Reaper
 from xserve.runtime.shim.spec import Spec, read_spec
 from xserve.runtime.tree import boot_id, start_time
 
+_LONGEST_WAIT = 3600.0  # seconds; more than some weeks are beyond what the kernel can wait
 _ORPHAN_GRACE = 1.0  # seconds at most: with the daemon gone there is no client left to serve to the end
 
 
@@ -129,7 +130,7 @@ class Supervisor:
     def _wait(self) -> None:
         while self.engine is not None and self.engine.returncode is None:
             soonest = min(self.kill_at, self.adopt_by)
-            timeout = None if soonest == math.inf else max(0.0, soonest - time.monotonic())
+            timeout = None if soonest == math.inf else min(max(0.0, soonest - time.monotonic()), _LONGEST_WAIT)
             for key, _ in self.selector.select(timeout):
                 key.data()
             self._keep_deadlines()
@@ -200,7 +201,12 @@ class Supervisor:
         try:
             for request in link.requests():
                 self._answer(link, request)
-        except (HangupError, TypeError, ValueError):  # a figure that is none ends the talk, not the engine
+        except (
+            HangupError,
+            TypeError,
+            ValueError,
+            OverflowError,
+        ):  # a figure that is none ends the talk, not the engine
             self.selector.unregister(link.peer)
             link.peer.close()
             if link is self.owner:

@@ -196,3 +196,30 @@ def test_where_something_changed_is_told_as_a_hint(watch: Watch, alarm: Alarm, d
     (directory / ".new").rename(directory / "a.yaml")
     while str(directory / "a.yaml") not in alarm.paths:
         assert alarm.rings()
+
+
+def test_a_watch_that_was_closed_is_not_begun_anew(watch: Watch, directory: Path) -> None:
+    """The daemon closes it while a look, which arms it, may still run in a thread."""
+    watch.arm([str(directory)])
+    watch.close()
+
+    watch.arm([str(directory)])
+
+    assert watch.state == "watching 0 directories"
+
+
+def test_troubles_are_told_until_the_next_ones_are_known(
+    watch: Watch, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asks while a look arms the watch gets no better picture than who asks after it."""
+    told: list[str] = []
+
+    def mounts() -> dict[str, str]:
+        told.append(watch.state)
+        return {os.path.realpath(directory): "nfs4"}
+
+    monkeypatch.setattr(module, "_mounts", mounts)
+    watch.arm([str(directory)])
+    watch.arm([str(directory)])
+
+    assert [f"{directory}: on nfs4" in state for state in told] == [False, True]

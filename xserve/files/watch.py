@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -69,13 +70,18 @@ class _Handler(ev.FileSystemEventHandler):
 
 
 class Watch:
-    """Watches directories, not what is below them. `wake` is called from a thread of the watch."""
+    """Watches directories, not what is below them. `wake` is called from a thread of the watch.
+
+    `arm` may be under way in a thread while `state` is asked for, or `close` called, in another one.
+    """
 
     def __init__(self, wake: Wake) -> None:
         self._wake = wake
         self._armed: dict[str, _Armed] = {}
         self._troubles: dict[str, str] = {}
         self._observer: BaseObserver | None = None
+        self._lock = threading.Lock()
+        self._closed = False
 
     @property
     def state(self) -> str:
@@ -88,35 +94,39 @@ class Watch:
 
         Raises nothing: what cannot be watched is told by `state`.
         """
-        self._troubles.clear()
-        observer = self._start()
-        if observer is None:
-            return
-        wanted = _with_parents(directories)
+        with self._lock:
+            if not self._closed:
+                self._troubles = self._arm(_with_parents(directories))
+
+    def _arm(self, wanted: Mapping[str, frozenset[str] | None]) -> dict[str, str]:
+        """Watch these paths; what is wrong with some of them. The old troubles are told until the new are known."""
+        try:
+            observer = self._start()
+        except OSError as fault:
+            return {"inotify": _not_watched(fault)}
         for path in [path for path, armed in self._armed.items() if not self._stands(path, armed, wanted)]:
             self._disarm(observer, self._armed.pop(path))
-        for path, names in wanted.items():
-            if path not in self._armed:
-                self._add(observer, path, names)
-        self._troubles.update(_remote(wanted))
+        added = ((path, self._add(observer, path, names)) for path, names in wanted.items() if path not in self._armed)
+        return {path: trouble for path, trouble in added if trouble} | _remote(wanted)
 
     def close(self) -> None:
         """Stop watching; `wake` is not called any more once this returns."""
-        self._armed.clear()
-        observer, self._observer = self._observer, None
+        with self._lock:
+            self._closed = True
+            self._armed.clear()
+            observer, self._observer = self._observer, None
         if observer is not None:
             observer.stop()
             observer.join()
 
-    def _start(self) -> BaseObserver | None:
+    def _start(self) -> BaseObserver:
+        """The observer, running. Raises OSError where the system grants none."""
         if self._observer is None or not self._observer.is_alive():
             self._armed.clear()
-            try:
-                self._observer = Observer()
-                self._observer.start()
-            except OSError as fault:
-                self._observer = None
-                self._troubles["inotify"] = _not_watched(fault)
+            self._observer = None
+            observer = Observer()
+            observer.start()
+            self._observer = observer
         return self._observer
 
     def _stands(self, path: str, armed: _Armed, wanted: Mapping[str, frozenset[str] | None]) -> bool:
@@ -128,17 +138,18 @@ class Watch:
         emitters = self._observer.emitters if self._observer else ()
         return any(emitter.watch == watch and emitter.is_alive() for emitter in emitters)
 
-    def _add(self, observer: BaseObserver, path: str, names: frozenset[str] | None) -> None:
+    def _add(self, observer: BaseObserver, path: str, names: frozenset[str] | None) -> str:
+        """Watch a directory that is there; returns "", or why it cannot be watched."""
         identity = _identity(path)
         if identity is None:
-            return
+            return ""
         handler = _Handler(path, names, self._wake)
         try:
             watch = observer.schedule(handler, path, event_filter=_CHANGES, follow_symlink=True)
         except OSError as fault:
-            self._troubles[path] = _not_watched(fault)
-            return
+            return _not_watched(fault)
         self._armed[path] = _Armed(identity, names, watch, handler)
+        return ""
 
     def _disarm(self, observer: BaseObserver, armed: _Armed) -> None:
         with contextlib.suppress(KeyError, OSError):  # it may have died by itself

@@ -9,7 +9,9 @@ import pytest
 
 from xserve.core.engines import Engine
 from xserve.core.problems import Problem
+from xserve.core.settings import Settings
 from xserve.daemon import world as module
+from xserve.daemon.settings import load_settings
 from xserve.daemon.world import World
 from xserve.files.layers import Layers
 
@@ -54,3 +56,17 @@ def test_engines_can_be_asked_for_while_a_reload_looks_for_them(files: Config, m
 
     assert during == [known]
     assert world.engines is not known
+
+
+@pytest.mark.parametrize("target", ["nowhere.yaml", "xserve.yaml"], ids=["dangling", "loop"])
+def test_settings_that_cannot_be_read_are_a_problem_and_not_the_defaults(config: Path, target: str) -> None:
+    (config / "xserve.yaml").symlink_to(target)
+
+    loaded = load_settings(Layers.find(config))
+
+    assert isinstance(loaded, list)
+    assert "it is a link" in loaded[0].message
+
+
+def test_without_settings_the_defaults_hold(config: Path) -> None:
+    assert load_settings(Layers.find(config)) == Settings(version=1)

@@ -10,7 +10,7 @@ import pytest
 
 from xserve.core.judge import Fault, Verdict
 from xserve.core.problems import Severity
-from xserve.files.journal import Journal, Row
+from xserve.files.journal import FORMAT, Journal, Row, _encode
 from xserve.files.store import Look
 
 GOOD = "name: a\nsize: 1\n"
@@ -278,3 +278,15 @@ def test_a_reader_writes_nothing(tmp_path):
     assert reader.save([row("/b")], ["/a"], lambda: [row("/b")]) == ""
     assert path.read_bytes() == before
     assert [item.name for item in tmp_path.iterdir()] == ["j"]
+
+
+@pytest.mark.parametrize("record", [{"path": "/x"}, {"gone": True}, {}], ids=["row", "removal", "nothing"])
+def test_a_whole_record_that_is_not_understood_is_set_aside(tmp_path, record):
+    """A program of another version may have written it."""
+    path = tmp_path / "accepted"
+    path.write_bytes(_encode({"format": FORMAT}) + _encode(record))
+
+    rows, notes = Journal(str(path)).load()
+
+    assert rows == []
+    assert "has 1 damaged lines" in notes[0]

@@ -52,7 +52,7 @@ def serve(
     except (BindError, UnusablePathError) as error:
         return _cannot_start(str(error))
     except OSError as error:
-        return _cannot_start(f"cannot use {error.filename or layers.state}: {error.strerror}")
+        return _cannot_start(f"cannot use {error.filename or layers.state}: {error.strerror or error}")
     return 0
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 
 from xserve.core.judge import judge
 from xserve.core.problems import Problem, has_errors
@@ -18,7 +20,7 @@ def load_settings(
 ) -> Settings | list[Problem]:
     """The settings in force, or what is wrong with the file. No file: the defaults."""
     given = {key: value for key, value in (("host", host), ("port", port), ("uds", uds)) if value is not None}
-    if not layers.settings.exists():
+    if _is_absent(layers.settings):
         # Nothing to validate, so no validator is built: `check` starts sooner by a tenth of its time.
         return Settings.model_validate({"version": 1, **given}) if given else Settings.model_construct(version=1)
     try:
@@ -32,3 +34,14 @@ def load_settings(
     if has_errors(problems) or verdict.value is None:
         return problems
     return Settings.model_validate({**verdict.value, **given})
+
+
+def _is_absent(path: Path) -> bool:
+    """Whether there is no such name: what is there and cannot be read must not look like the defaults."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False

@@ -39,6 +39,9 @@ class Row:
     version: str  # of the program whose judgement this is
 
 
+_MEMBERS = {field.name for field in fields(Row)}
+
+
 class Journal:
     """The file at `path`; its directory must exist when something is saved.
 
@@ -94,14 +97,15 @@ class Journal:
         damaged = []
         for line in lines:
             record = _decode(line)
-            if record is None:
-                damaged.append(line)
-            elif record.pop("gone", False):
+            row = _row(record) if record is not None else None
+            if row is not None:
+                rows[row.path] = row
+                self._live[row.path] = len(line)
+            elif record is not None and record.keys() == {"path", "gone"}:
                 rows.pop(record["path"], None)
                 self._live.pop(record["path"], None)
             else:
-                rows[record["path"]] = _row(record)
-                self._live[record["path"]] = len(line)
+                damaged.append(line)
         self._size = sum(map(len, lines))
         self.behind = bool(damaged)
         notes = (self._set_aside(b"".join(damaged), f"has {len(damaged)} damaged lines"),) if damaged else ()
@@ -155,7 +159,10 @@ def _decode(line: bytes) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
-def _row(record: dict[str, Any]) -> Row:
+def _row(record: dict[str, Any]) -> Row | None:
+    """The row of a record; None where its members are not those of a row."""
+    if record.keys() != _MEMBERS:
+        return None
     signature = record["signature"]
     return Row(
         **{

@@ -158,10 +158,12 @@ class Api:
         asked["stop"] = asked.get("stop") or list(self.settings.stops.strings)
         asked["max_tokens"] = body.get("max_completion_tokens") or body.get("max_tokens") or -1
         stream = bool(body.get("stream"))
+        usage: dict[str, int] = {}
 
-        def work() -> Any:
+        def work() -> Iterator[Any]:
             answer = create(**asked, stream=stream)
-            return answer if stream else [answer]
+            yield from answer if stream else [answer]
+            usage.update(self.model.usage)  # here, on the model's thread: the next request counts anew
 
         last: dict[str, Any] = {}
         async with contextlib.aclosing(self.on_thread(work)) as pieces:
@@ -170,7 +172,7 @@ class Api:
                 await (reply.event(last) if stream else reply.json(last))
         if stream:
             if (body.get("stream_options") or {}).get("include_usage"):
-                await reply.event({**last, "choices": [], "usage": self.model.usage})
+                await reply.event({**last, "choices": [], "usage": usage})
             await reply.event("[DONE]")
 
     async def on_thread(self, work: Callable[[], Any]) -> AsyncGenerator[Any, None]:

@@ -79,7 +79,7 @@ def read_header(path: Path) -> Header:
     try:
         with _mapped(path) as data:
             return _parse(path, data)
-    except (struct.error, IndexError, UnicodeDecodeError, ValueError):
+    except (struct.error, IndexError, OverflowError, ValueError):
         raise Refusal(BAD_WEIGHTS, f"The GGUF file is damaged or incomplete: {path}.") from None
 
 

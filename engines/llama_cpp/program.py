@@ -36,7 +36,7 @@ def serve(settings: Settings) -> None:
 
 
 async def _serve_behind_front(settings: Settings, inner: str) -> int:
-    """Run the program behind the front; its exit code, once it has ended."""
+    """Run the program behind the front; its exit code once it has ended, 128 and the signal where one ended it."""
     child = await asyncio.create_subprocess_exec(
         PROGRAM, *arguments(settings, inner), stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent
     )
@@ -46,7 +46,7 @@ async def _serve_behind_front(settings: Settings, inner: str) -> int:
     code = await child.wait()
     listening.cancel()
     clear(inner)
-    return max(code, 0)
+    return code if code >= 0 else 128 - code
 
 
 def _die_with_parent() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from .harness import Engine
-from .subjects import Subject, subjects
+from .subjects import ROOT, Subject, subjects
 
 Starter = Callable[..., Engine]
 
@@ -55,3 +58,14 @@ def start(tmp_path: Path) -> Iterator[Starter]:
     yield begin
     for engine in started:
         engine.kill()
+
+
+@pytest.fixture
+def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
+    """Imports a module of the engine llama_cpp as the engine's own process would; it is forgotten afterwards."""
+    for folder in ("_kit", "llama_cpp"):
+        monkeypatch.syspath_prepend(str(ROOT / "engines" / folder))
+    before = set(sys.modules)
+    yield importlib.import_module
+    for name in set(sys.modules) - before:
+        del sys.modules[name]

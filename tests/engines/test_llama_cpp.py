@@ -239,6 +239,17 @@ def test_a_file_that_was_cut_short_is_refused(start: Starter, tmp_path: Path, ke
     assert "damaged or incomplete" in sentence or "not a GGUF file" in sentence
 
 
+@pytest.mark.parametrize(
+    "claim", [(8, 2, 2**64 - 1), (4, 2**62, 0)], ids=["a string of that length", "an array of that length"]
+)
+def test_a_file_that_claims_more_than_can_be_counted_is_refused(
+    start: Starter, tmp_path: Path, claim: tuple[int, int, int]
+) -> None:
+    head = b"GGUF" + struct.pack("<IQQ", 3, 0, 2) + struct.pack("<Q", 1) + b"k" + struct.pack("<I", 9)
+    (tmp_path / "model.gguf").write_bytes(head + struct.pack("<IQQ", *claim) + bytes(64))
+    assert "damaged or incomplete" in refusal(start(by(*LLM), weights=str(tmp_path / "model.gguf")), 65)
+
+
 def test_an_encoder_is_refused_as_a_text_model(start: Starter) -> None:
     weights = by("xllamacpp", "embedding").weights
     assert "cannot generate text" in refusal(start(by(*LLM), weights=weights), 65)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,9 +19,10 @@ from xserve.core.settings import Restart
 from xserve.daemon import loop as module
 from xserve.daemon.changes import Changes
 from xserve.daemon.eventlog import EventLog
+from xserve.daemon.look import Looker
 from xserve.daemon.loop import Loop, Parts
 from xserve.daemon.trials import Trials
-from xserve.daemon.world import World
+from xserve.daemon.world import Sight, World
 from xserve.files.layers import Layers
 from xserve.http.traffic import Traffic
 from xserve.placement.first_fit import first_fit
@@ -161,3 +163,36 @@ async def test_what_is_remembered_of_a_name_that_is_there_is_kept(
     await house.look()
 
     assert house.loop.history("chat") == house.runtime.started
+
+
+@pytest.mark.parametrize("kind", ["look", "peek"])
+async def test_a_client_that_goes_away_leaves_no_second_look_beside_the_first(
+    house: House, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """A thread cannot be cancelled, and the files are read by one thread at a time."""
+    begun, go_on = asyncio.Event(), threading.Event()
+    at_once: list[int] = []
+    here = asyncio.get_running_loop()
+    look = house.world.observe
+
+    def slow(*, reload: bool = False) -> Sight:
+        at_once.append(len(at_once) - finished[0])
+        here.call_soon_threadsafe(begun.set)
+        go_on.wait()
+        finished[0] += 1
+        return look(reload=reload)
+
+    finished = [0]
+    monkeypatch.setattr(house.world, "observe", slow)
+    looker = Looker(house.world, house.loop, house.events, 30.0, lambda: None)
+    first = asyncio.create_task(looker.look() if kind == "look" else looker.peek(()))
+    await begun.wait()
+    first.cancel()
+    await asyncio.wait([first])
+    second = asyncio.create_task(looker.look())
+    while not looker._lock._waiters and len(at_once) == 1:
+        await asyncio.sleep(0)
+    go_on.set()
+    await second
+
+    assert at_once == [0, 0]

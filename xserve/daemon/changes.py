@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any
 
 from xserve.core.deploy import entries_of
 from xserve.core.desired import Order, Registration, Waiting, find_registration
@@ -18,12 +18,12 @@ from xserve.core.modeltypes import MODEL_TYPES
 from xserve.core.problems import Severity
 from xserve.core.refused import Kind, Refused
 from xserve.daemon.loop import Loop
+from xserve.daemon.tasks import Tasks
 from xserve.daemon.trials import FailedLaunch, Trials
 from xserve.daemon.world import World
 from xserve.files.syntax import SyntaxFault, parse
 
 Refresh = Callable[[], Awaitable[None]]
-T = TypeVar("T")
 
 
 class Changes:
@@ -36,7 +36,7 @@ class Changes:
         self._refresh = refresh
         self._allow_env = allow_env
         self._registering = asyncio.Lock()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = Tasks()
 
     async def register(self, model_type: str, text: str, *, persist: bool) -> None:
         """See `http.control.Control.register`."""
@@ -78,7 +78,7 @@ class Changes:
         self._refuse_environment(order)
         self._trials.begin(uid)  # nobody else gets the name from here on
         # A client that goes away does not cancel the launch, at whatever step it is.
-        trial = await asyncio.shield(self._keep(self._begin(order, entry, persist), f"begin of {uid}"))
+        trial = await self._tasks.finish(self._begin(order, entry, persist), f"begin of {uid}")
         if wait_ready:
             await asyncio.shield(trial)
         return uid
@@ -92,7 +92,7 @@ class Changes:
         except BaseException:
             self._trials.end(order.uid)
             raise
-        return self._keep(self._try(order.uid), f"launch of {order.uid}")
+        return self._tasks.keep(self._try(order.uid), f"launch of {order.uid}")
 
     async def terminate(self, uid: str) -> None:
         """See `http.control.Control.terminate`."""
@@ -158,22 +158,9 @@ class Changes:
             await self._refresh()
         self._trials.fail(failed)
 
-    def _keep(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
-        """Run it to its end, whoever waits for it."""
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._forget)
-        return task
-
-    def _forget(self, done: asyncio.Task[Any]) -> None:
-        self._tasks.discard(done)
-        if not done.cancelled():
-            done.exception()  # told to whoever waited, and kept as a failed launch; not a warning at exit
-
     def close(self) -> None:
         """Stop watching launches; their entries stay, as ordinary deployments."""
-        for task in self._tasks:
-            task.cancel()
+        self._tasks.close()
 
 
 def _accepted(model_type: str, text: str) -> dict[str, Any]:

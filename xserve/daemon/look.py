@@ -14,6 +14,7 @@ from xserve.core.text import counted
 from xserve.core.views import Candidate
 from xserve.daemon.eventlog import EventLog
 from xserve.daemon.loop import Loop
+from xserve.daemon.tasks import Tasks
 from xserve.daemon.world import Sight, World
 
 _log = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ class Looker:
         self._resync = resync
         self._rearm = rearm  # watch what is there now
         self._lock = asyncio.Lock()
+        self._tasks = Tasks()
         self._woken = asyncio.Event()
         self._hints: set[str] = set()
         self._problems: set[str] = set()
@@ -45,8 +47,12 @@ class Looker:
     async def look(self, reload: bool = False) -> bool:
         """Look now, and let the loop follow; whether the files say something new.
 
-        A look that runs already may have passed over what the caller wrote, so a new one is made after it.
+        A look that runs already may have passed over what the caller wrote, so a new one is made after it. It is made
+        to its end although the caller may go away: its thread would go on, beside that of the next look.
         """
+        return await self._tasks.finish(self._look(reload), "look")
+
+    async def _look(self, reload: bool) -> bool:
         async with self._lock:
             sight = await asyncio.to_thread(self._observe, reload)
             self._tell(sight)
@@ -60,6 +66,9 @@ class Looker:
 
     async def peek(self, candidates: Sequence[Candidate]) -> Sight:
         """What a look would find now, with the candidates in place; the loop is not told."""
+        return await self._tasks.finish(self._peek(candidates), "peek")
+
+    async def _peek(self, candidates: Sequence[Candidate]) -> Sight:
         async with self._lock:
             return await asyncio.to_thread(self._world.peek, candidates)
 
@@ -68,7 +77,7 @@ class Looker:
         while True:
             await self._reason()
             try:
-                await self._glance()
+                await self._tasks.finish(self._glance(), "glance")
                 await self.look()
             except Exception:  # a fault of ours in one look must not end all looking
                 _log.exception("a look at the files failed")

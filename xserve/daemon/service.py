@@ -25,6 +25,7 @@ from xserve.daemon.doors import Doors
 from xserve.daemon.eventlog import EventLog
 from xserve.daemon.look import Looker
 from xserve.daemon.loop import Loop, Parts
+from xserve.daemon.tasks import Tasks
 from xserve.daemon.trials import Trials
 from xserve.daemon.world import World
 from xserve.files.layers import Layers
@@ -84,7 +85,7 @@ class Daemon:
         )
         self.control = DaemonControl(self.parts, self.loop, self.world, self.trials, around)
         self.doors = Doors(layers, settings, sockets)
-        self._reloads: set[asyncio.Task[object]] = set()  # the loop itself keeps tasks by weak references only
+        self._tasks = Tasks()
 
     async def run(self) -> None:
         """Serve until a signal comes, then leave in order. Raises BindError."""
@@ -112,10 +113,7 @@ class Daemon:
 
     def reload(self) -> None:
         """SIGHUP: look at everything now."""
-        task: asyncio.Task[object] = asyncio.create_task(self.control.reload(), name="reload")
-        self._reloads.add(task)
-        task.add_done_callback(self._reloads.discard)
-        task.add_done_callback(_log_failure)
+        self._tasks.keep(self.control.reload(), "reload").add_done_callback(_log_failure)
 
     # --- leaving -------------------------------------------------------------------------------------------
 
@@ -189,7 +187,7 @@ def _runtime_settings(settings: Settings) -> RuntimeSettings:
     )
 
 
-def _log_failure(done: asyncio.Task[object]) -> None:
+def _log_failure(done: asyncio.Task[Any]) -> None:
     error = None if done.cancelled() else done.exception()
     if error is not None:
         _log.error("%s failed", done.get_name(), exc_info=error)

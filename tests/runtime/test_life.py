@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -387,6 +388,20 @@ async def test_sockets_left_behind_are_no_obstacle(bench: Bench) -> None:
     bench.runtime.start("one", launch(), command())
 
     assert await bench.event(Answered) == Answered("one", probed=False)
+
+
+async def test_an_end_is_told_as_it_was_though_the_sockets_were_cleaned_away(bench: Bench) -> None:
+    """Cleaners of temporary directories take what nobody has touched for some days."""
+    bench.runtime.start("one", launch(), command())
+    spawned = await bench.event(Spawned)
+    await bench.event(Answered)
+    assert isinstance(spawned, Spawned)
+    shutil.rmtree(bench.sockets)
+    os.kill(spawned.pid, signal.SIGKILL)
+    end = await bench.exit()
+    bench.sockets.mkdir()
+
+    assert (end.signal, end.sentence) == (signal.SIGKILL, "")
 
 
 async def test_a_stopped_process_makes_it_unhealthy_and_can_still_be_stopped(bench: Bench) -> None:

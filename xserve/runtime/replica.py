@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -176,8 +177,9 @@ class Replica:
 
     def _exit(self, record: dict[str, Any]) -> Exit:
         paths = self._order.paths
-        for path in paths.all_sockets():
-            forget(str(path))
+        with contextlib.suppress(OSError):  # their directory was cleaned away: the end is to be told all the same
+            for path in paths.all_sockets():
+                forget(str(path))
         return Exit(
             code=record.get("code"),
             signal=record.get("signal"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from xserve.core.engines import Engine
 from xserve.core.problems import Problem
 from xserve.core.settings import Settings
 from xserve.daemon import world as module
+from xserve.daemon.discovery import discover
 from xserve.daemon.settings import load_settings
 from xserve.daemon.world import World
 from xserve.files.layers import Layers
@@ -70,3 +72,24 @@ def test_settings_that_cannot_be_read_are_a_problem_and_not_the_defaults(config:
 
 def test_without_settings_the_defaults_hold(config: Path) -> None:
     assert load_settings(Layers.find(config)) == Settings(version=1)
+
+
+@pytest.mark.parametrize("module_name", ["no_such_package.inner", "", "no_such_module", "json.nothing"])
+def test_an_engine_whose_library_cannot_be_looked_up_is_not_installed(tmp_path: Path, module_name: str) -> None:
+    """A manifest of somebody else's must not stop the daemon."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    manifest = {
+        "name": "mine",
+        "title": "Mine",
+        "description": "Serves nothing.",
+        "serves": [],
+        "backends": [{"name": "x", "module": module_name, "install": "pip install x"}],
+        "command": ["{python}"],
+    }
+    (folder / "engine.yaml").write_text(json.dumps(manifest))
+
+    engines, problems = discover([str(tmp_path)])
+
+    assert [each.missing for each in engines if each.manifest.name == "mine"] == ["not installed (pip install x)"]
+    assert problems == []

@@ -64,6 +64,13 @@ def _installed_backend(backends: Sequence[Backend]) -> str | None:
 
 
 def _is_installed(backend: Backend) -> bool:
-    if backend.module is not None and importlib.util.find_spec(backend.module) is None:
+    if backend.module is not None and not _is_importable(backend.module):
         return False
     return backend.program is None or shutil.which(backend.program) is not None
+
+
+def _is_importable(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):  # of `a.b` the package `a` is not there, or breaks; or it is no name at all
+        return False

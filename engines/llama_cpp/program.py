@@ -36,16 +36,25 @@ def serve(settings: Settings) -> None:
 
 
 async def _serve_behind_front(settings: Settings, inner: str) -> int:
-    """Run the program behind the front; its exit code once it has ended, 128 and the signal where one ended it."""
+    """Run the program behind the front; its exit code once it has ended, 128 and the signal where one ended it.
+
+    Raises OSError where the front cannot listen; the program has ended then, too.
+    """
     child = await asyncio.create_subprocess_exec(
         PROGRAM, *arguments(settings, inner), stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent
     )
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, child.terminate)
     listening = asyncio.create_task(front(settings.socket, inner, settings.probable))
-    code = await child.wait()
-    listening.cancel()
+    ended = asyncio.create_task(child.wait())
+    await asyncio.wait({listening, ended}, return_when=asyncio.FIRST_COMPLETED)
+    if listening.done() and not ended.done():  # it listens for ever, unless it cannot
+        child.kill()
+    code = await ended
     clear(inner)
+    if listening.done():
+        listening.result()
+    listening.cancel()
     return code if code >= 0 else 128 - code
 
 

@@ -98,7 +98,7 @@ def stop(instance: Instance, now: float, fault: Reason | None, sentence: str) ->
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is remembered of a revision's failures. Goes with the revision, or by `reload`; a long good run ends the count."""
+    """What is remembered of a revision's failures. Goes with the revision or by `reload`; a good run ends the count."""
 
     failures: int
     reason: Reason

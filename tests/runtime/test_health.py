@@ -131,3 +131,15 @@ async def test_misses_count_only_in_a_row(sockets: Path) -> None:
     sick = Unhealthy("one", "3 health checks in a row failed: /health answered with status 500.")
     assert events == [Loaded("one"), Answered("one", probed=False), sick]
     assert asked == 7
+
+
+async def test_a_watch_that_fails_itself_calls_the_replica_unhealthy(tmp_path, monkeypatch) -> None:
+    """A fault of ours must not leave a replica loading for ever."""
+    reports: list[Event] = []
+
+    async def broken(*_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(Watch, "_until_loaded", broken)
+    await Watch("a1", str(tmp_path / "a1.sock"), "chat", RuntimeSettings(), reports.append).run("/health", None)
+    assert reports == [Unhealthy("a1", "it cannot be watched: a fault of ours")]

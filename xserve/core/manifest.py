@@ -31,7 +31,7 @@ class Backend(_Strict):
 
     name: str
     """Name for logs and for `{backend}` in the command."""
-    module: str | None = None
+    module: str | None = Field(default=None, pattern=r"^\w+$")
     """Importable module that tells that it is installed (looked up, never imported)."""
     program: str | None = None
     """Program on PATH that tells that it is installed."""
@@ -62,7 +62,7 @@ class Manifest(_Strict):
     backends: tuple[Backend, ...] = ()
     """Empty: nothing but the interpreter is needed."""
     packages: tuple[str, ...] = ()
-    """Pinned requirements of its virtual environment."""
+    """Pinned requirements, for an environment of its own. This version installs nothing by itself."""
     command: tuple[str, ...]
     """Argument list. `{python}`, `{folder}`, `{launch}` (launch file), `{socket}` and `{backend}` are filled in."""
     env: dict[str, str] = {}
@@ -81,9 +81,5 @@ class Manifest(_Strict):
     """Exit codes that mean "will never start with these parameters", each with a sentence: not retried."""
     stop_grace: float = 10.0
     """Seconds between SIGTERM and SIGKILL of the whole tree."""
-    concurrency: Literal["batched", "serial"] = "batched"
-    """`serial`: one request at a time, so the gateway's `request_limit` defaults to a short queue."""
     only_when_named: bool = False
     """Never chosen by itself, only where a deploy entry names it."""
-    gpus: Literal["none", "optional", "required"] = "none"
-    """Whether a replica can or must have GPUs."""

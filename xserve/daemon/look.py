@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from xserve.core.text import counted
 from xserve.core.views import Candidate
@@ -76,11 +76,15 @@ class Looker:
         """Look whenever there is reason to, for ever."""
         while True:
             await self._reason()
-            try:
-                await self._tasks.finish(self._glance(), "glance")
-                await self.look()
-            except Exception:  # a fault of ours in one look must not end all looking
-                _log.exception("a look at the files failed")
+            await self._guarded(self._tasks.finish(self._glance(), "glance"))
+            await self._guarded(self.look())
+
+    async def _guarded(self, work: Awaitable[object]) -> None:
+        """A fault of ours in one look must not end all looking."""
+        try:
+            await work
+        except Exception:
+            _log.exception("a look at the files failed")
 
     async def _glance(self) -> None:
         """Tell the loop of a plain change before the look at everything, which may take a while."""

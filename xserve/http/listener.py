@@ -58,9 +58,9 @@ class Listener:
 
     async def start(self) -> None:
         """Accept connections from now on."""
-        self._tick()
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(self._protocol, sock=self._socket)
+        self._tick()
 
     async def stop(self, grace: float) -> None:
         """Accept nothing more, let running requests end for `grace` seconds, cancel the rest."""

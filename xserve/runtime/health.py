@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from xserve.core.manifest import Probe
 from xserve.runtime.records import explain
 from xserve.runtime.settings import RuntimeSettings
 
+_log = logging.getLogger(__name__)
 _MAX_BODY = 64 * 1024  # bytes of an answer that are read
 _EXCERPT = 300  # characters of a refusal that are shown
 _FASTEST = 0.02  # seconds between two looks at an engine that loads
@@ -66,13 +68,22 @@ class Watch:
 
     async def run(self, health: str, probe: Probe | None) -> None:
         """Report `Loaded`, then `Answered`, then at most one `Unhealthy`; ends with that or by cancellation."""
+        try:
+            complaint = await self._complaint(health, probe)
+        except Exception as error:  # the last line of defence: a replica that nobody watches would never be ready
+            _log.exception("watching %s", self._instance)
+            complaint = f"it cannot be watched: {error}"
+        self._report(Unhealthy(self._instance, complaint))
+
+    async def _complaint(self, health: str, probe: Probe | None) -> str:
+        """What is wrong with it, once something is."""
         await self._until_loaded(health)
         self._report(Loaded(self._instance))
         complaint = None if probe is None else await self._prove(probe)
-        if complaint is None:
-            self._report(Answered(self._instance, probed=probe is not None))
-            complaint = await self._until_sick(health)
-        self._report(Unhealthy(self._instance, complaint))
+        if complaint is not None:
+            return complaint
+        self._report(Answered(self._instance, probed=probe is not None))
+        return await self._until_sick(health)
 
     async def _until_loaded(self, health: str) -> None:
         """Look often at first; later a look may cost a twentieth of the time that has passed."""

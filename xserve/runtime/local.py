@@ -8,6 +8,7 @@ when the next one starts, before it launches anything.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import shutil
 from pathlib import Path
@@ -84,7 +85,8 @@ class LocalRuntime:
         end = await replica.run()
         del self._replicas[instance], self._tasks[instance]
         self._report(Exited(instance, end))
-        self._prune()
+        with contextlib.suppress(OSError):  # somebody cleans up too
+            self._prune()
 
     async def _stop_all(self, deadline: float, *, now: bool) -> None:
         for replica in self._replicas.values():

@@ -82,6 +82,7 @@ class Replica:
             record = await self._converse(link)
         finally:
             self._unwatch()
+            link.close()  # without it the shim takes the daemon for gone, and leaves
             await asyncio.to_thread(shim.wait)
         if record is None:
             record = await self._bury(shim.returncode)

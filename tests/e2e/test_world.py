@@ -74,10 +74,25 @@ def test_without_settings_the_defaults_hold(config: Path) -> None:
     assert load_settings(Layers.find(config)) == Settings(version=1)
 
 
-@pytest.mark.parametrize("module_name", ["no_such_package.inner", "", "no_such_module", "json.nothing"])
-def test_an_engine_whose_library_cannot_be_looked_up_is_not_installed(tmp_path: Path, module_name: str) -> None:
-    """A manifest of somebody else's must not stop the daemon."""
-    folder = tmp_path / "mine"
+def test_an_engine_whose_library_is_not_there_is_not_installed(tmp_path: Path) -> None:
+    engines, problems = discover([str(somebodys_engine(tmp_path, "no_such_module"))])
+
+    assert [each.missing for each in engines if each.manifest.name == "mine"] == ["not installed (pip install x)"]
+    assert problems == []
+
+
+@pytest.mark.parametrize("module_name", ["no_such_package.inner", "", "json.nothing"])
+def test_a_manifest_with_a_dotted_module_is_refused_and_stops_nothing(tmp_path: Path, module_name: str) -> None:
+    """To look for `a.b` would import `a`, and nothing of an engine is ever imported."""
+    engines, problems = discover([str(somebodys_engine(tmp_path, module_name))])
+
+    assert "mine" not in [each.manifest.name for each in engines]
+    assert [problem.path for problem in problems] == [str(tmp_path / "mine" / "engine.yaml")]
+
+
+def somebodys_engine(parent: Path, module_name: str) -> Path:
+    """A folder of engines with one that needs a module."""
+    folder = parent / "mine"
     folder.mkdir()
     manifest = {
         "name": "mine",
@@ -88,8 +103,4 @@ def test_an_engine_whose_library_cannot_be_looked_up_is_not_installed(tmp_path: 
         "command": ["{python}"],
     }
     (folder / "engine.yaml").write_text(json.dumps(manifest))
-
-    engines, problems = discover([str(tmp_path)])
-
-    assert [each.missing for each in engines if each.manifest.name == "mine"] == ["not installed (pip install x)"]
-    assert problems == []
+    return parent

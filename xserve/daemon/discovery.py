@@ -72,5 +72,5 @@ def _is_installed(backend: Backend) -> bool:
 def _is_importable(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):  # of `a.b` the package `a` is not there, or breaks; or it is no name at all
+    except ValueError:  # something in this process goes by that name and is no module of the ordinary kind
         return False

@@ -42,9 +42,9 @@ class Changes:
         """See `http.control.Control.register`."""
         if model_type not in MODEL_TYPES:
             raise Refused(Kind.INVALID, f"Unsupported model type: {model_type}", "model_type")
-        value = _accepted(model_type, text)
         # What was sent is kept as it was sent; only the type is added, so that nobody has to infer it again.
-        content = {**parse(text.encode()).data, "model_type": model_type}
+        content = {**_parsed(text), "model_type": model_type}
+        value = _value(judge("model", content))
         async with self._registering:  # of two that come at once the second one finds the name taken
             await self._register(value, content, persist)
 
@@ -163,8 +163,8 @@ class Changes:
         self._tasks.close()
 
 
-def _accepted(model_type: str, text: str) -> dict[str, Any]:
-    """The definition in a request. Raises Refused with a sentence that names the field."""
+def _parsed(text: str) -> dict[str, Any]:
+    """The definition in a request, as it was written. Raises Refused with its line and column."""
     try:
         document = parse(text.encode())
     except SyntaxFault as fault:
@@ -173,7 +173,7 @@ def _accepted(model_type: str, text: str) -> dict[str, Any]:
         ) from fault
     if not isinstance(document.data, dict):
         raise Refused(Kind.INVALID, "model must be a JSON object, written as a string", "model")
-    return _value(judge("model", {**document.data, "model_type": model_type}))
+    return document.data
 
 
 def _ordered(uid: str, entry: dict[str, Any]) -> Order:

@@ -1,6 +1,7 @@
 """When to look at the files: at a file event after a moment of quiet, at what a look left open, and now and then.
 
-Events only mean "look again"; with watching off everything still happens, later.
+Events only mean "look again", and where to look first: a glance at what they name goes before the look at
+everything, which always follows. With watching off everything still happens, later.
 """
 
 from __future__ import annotations

@@ -211,6 +211,11 @@ def test_the_launch_says_what_the_engine_needs() -> None:
         "weights": "/path/to/models--Qwen--Qwen2.5-0.5B",
         "definition": launch.definition,
         "options": {"n": 1},
+        "gpus": 0,
+        "gpu_memory": None,
+        "lora": (),
+        "remote_code": False,
+        "launcher_dirs": (),
     }
     assert launch.definition["chat_template"] == TEMPLATE
     assert launch.definition["context_length"] == 32768
@@ -229,8 +234,16 @@ def test_the_command_is_filled_in_but_for_what_only_the_runtime_knows() -> None:
 
 
 def test_the_probe_is_the_one_of_the_model_type() -> None:
-    probes = {"LLM": {"path": "/one", "body": {}}, "rerank": {"path": "/two", "body": {}}}
-    assert deployed(engines=[engine(probe=probes)]).command.probe == Probe(path="/one", body={})
+    rows = [{"type": "rerank", "probe": {"path": "/two"}}, {"type": "LLM", "probe": {"path": "/one"}}]
+    assert deployed(engines=[engine(serves=rows)]).command.probe == Probe(path="/one")
+
+
+def test_a_probe_that_an_option_describes_is_sent_only_where_that_is_given() -> None:
+    rows = [{"type": "LLM", "probe": {"path": "/one", "option": "probe"}}]
+    schema = {"type": "object", "properties": {"probe": {"type": "object"}}}
+    assert deployed(engines=[engine(serves=rows)]).command.probe is None
+    deployment = deployed(options={"probe": {"args": [1]}}, engines=[engine(serves=rows, options=schema)])
+    assert deployment.command.probe == Probe(path="/one", option="probe", body={"args": [1]})
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,19 @@ from types import ModuleType
 
 import pytest
 
+from . import interpreters
 from .harness import Engine
-from .subjects import ROOT, Subject, subjects
+from .roster import subjects
+from .roster.llama_cpp import ROOT
+from .subject import Subject
 
 Starter = Callable[..., Engine]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--engine", help="hold only this engine against the contract")
+    parser.addoption("--long", action="store_true", help="run what takes minutes, too")
+    parser.addoption("--python", help="run engines by this interpreter, not by that of the environment made for them")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -27,14 +32,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marker = metafunc.definition.get_closest_marker("types")
     engine = metafunc.config.getoption("--engine", None)
     chosen = [
-        pytest.param(subject, id=subject.id, marks=subject.marks())
+        pytest.param(subject, id=subject.id, marks=_marks(metafunc, subject))
         for subject in subjects()
         if (marker is None or subject.type in marker.args) and engine in (None, subject.engine)
     ]
     metafunc.parametrize("subject", chosen, scope="module")
 
 
+def _marks(metafunc: pytest.Metafunc, subject: Subject) -> list[pytest.MarkDecorator]:
+    afresh = "start" in metafunc.fixturenames and subject.heavy and not metafunc.config.getoption("--long", None)
+    return [pytest.mark.skip(reason="starts a heavy engine afresh: --long")] if afresh else subject.marks()
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    interpreters.given = config.getoption("--python", None)
     config.addinivalue_line("markers", "types(*types): the model types that a contract test is about")
 
 

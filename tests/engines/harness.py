@@ -21,9 +21,10 @@ from typing import Any, Self
 import yaml
 
 from xserve.core.launch import Launch
-from xserve.core.manifest import Manifest
+from xserve.core.manifest import Manifest, Serves
+from xserve.runtime.probing import compose_probe
 
-from .subjects import Subject
+from .subject import Subject
 
 ENGINES = Path(__file__).parents[2] / "engines"
 DEADLINE = 60.0  # seconds; generous, since the machine may be busy
@@ -72,17 +73,18 @@ class Engine:
             engine=self.subject.engine,
             model_type=self.subject.type,
             model_name="model",
-            format="ggufv2",
+            format=self.subject.format,
             size="",
             quantization="",
             weights=self.subject.weights,
             definition=self.subject.definition,
             options=self.subject.options,
+            **self.subject.launch,
         )
         file = Path(self.private, "launch.json")
         file.write_text(json.dumps(launch.as_file()))
         filled = {
-            "python": sys.executable,
+            "python": self.subject.python or sys.executable,
             "folder": str(ENGINES / self.subject.engine),
             "launch": str(file),
             "socket": self.socket,
@@ -111,18 +113,20 @@ class Engine:
         self.process.wait(DEADLINE)
         shutil.rmtree(self.private, ignore_errors=True)
 
-    def ask(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
+    def ask(self, method: str, path: str, body: object = None, kind: str = "application/json") -> tuple[int, bytes]:
         """Status and body of an answer."""
-        with contextlib.closing(self.send(method, path, body)) as connection:
+        with contextlib.closing(self.send(method, path, body, kind)) as connection:
             answer = connection.getresponse()
             return answer.status, answer.read()
 
-    def send(self, method: str, path: str, body: object = None) -> http.client.HTTPConnection:
+    def send(
+        self, method: str, path: str, body: object = None, kind: str = "application/json"
+    ) -> http.client.HTTPConnection:
         """A connection with a request on its way."""
         connection = Connection(self.socket)
         try:
             data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-            connection.request(method, path, data, {"content-type": "application/json"})
+            connection.request(method, path, data, {"content-type": kind})
         except OSError:
             connection.close()
             raise
@@ -155,6 +159,29 @@ class Engine:
         """Wait for health, and fail with the log if the engine ends first."""
         until(lambda: self.healthy() or self.process.poll() is not None, "health")
         assert self.process.poll() is None, self.text()
+
+    @property
+    def serves(self) -> Serves:
+        """The row of the manifest by which the subject is served."""
+        subject, rows = self.subject, self.manifest.serves
+        return next(
+            row for row in rows if row.type == subject.type and (not row.formats or subject.format in row.formats)
+        )
+
+    @property
+    def path(self) -> str:
+        """Where the subject is asked."""
+        assert self.serves.probe is not None
+        return self.serves.probe.path
+
+    def probe(self) -> int:
+        """The status that the readiness probe is answered with."""
+        assert self.serves.probe is not None
+        probe = self.serves.probe
+        if probe.option is not None:
+            probe = probe.model_copy(update={"body": self.subject.options[probe.option]})
+        kind, content = compose_probe(probe, "served")
+        return self.ask("POST", probe.path, content, kind)[0]
 
     def busy(self) -> int:
         """Requests that it is working on."""

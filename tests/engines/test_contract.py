@@ -15,7 +15,7 @@ import pytest
 
 from .conftest import Starter
 from .harness import Engine, until
-from .subjects import PROMPT, WORD, Subject
+from .subject import PROMPT, WORD, Subject
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 SAY = {"messages": [{"role": "user", "content": "What is 2+3?"}], "temperature": 0}
@@ -32,9 +32,7 @@ def complete(engine: Engine, **body: Any) -> Any:
 
 
 def test_the_probe_is_answered(engine: Engine) -> None:
-    probe = engine.manifest.probe[engine.subject.type]
-    body = json.dumps(probe.body).replace("{uid}", "served").encode()
-    assert engine.ask("POST", probe.path, body)[0] == 200
+    assert engine.probe() == 200
 
 
 def test_a_path_of_another_type_is_an_error_in_openais_shape(engine: Engine) -> None:
@@ -45,7 +43,7 @@ def test_a_path_of_another_type_is_an_error_in_openais_shape(engine: Engine) -> 
 
 
 def test_a_body_that_is_no_json_is_refused_as_the_clients_fault(engine: Engine) -> None:
-    path = engine.manifest.probe[engine.subject.type].path
+    path = engine.path
     status, answer = engine.ask("POST", path, b'{"model"')
     assert status == 400
     assert json.loads(answer)["error"]["message"]
@@ -238,9 +236,8 @@ def test_a_socket_left_by_a_killed_one_can_be_used_again(subject: Subject, start
 
 def test_health_never_answers_before_the_model_does(subject: Subject, start: Starter) -> None:
     engine = start(subject)
-    probe = engine.manifest.probe[subject.type]
     engine.wait_ready()
-    assert engine.ask("POST", probe.path, json.dumps(probe.body).replace("{uid}", "served").encode())[0] == 200
+    assert engine.probe() == 200
 
 
 # Never

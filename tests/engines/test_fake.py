@@ -12,10 +12,10 @@ import pytest
 
 from .conftest import Starter
 from .harness import Engine, until
-from .subjects import fakes
+from .roster.fake import subjects
 
 CHAT = "/v1/chat/completions"
-LLM = fakes()[0]
+LLM = subjects()[0]
 HELLO = [{"role": "user", "content": "one two three"}]
 
 

@@ -15,7 +15,8 @@ import pytest
 
 from .conftest import Starter
 from .harness import Engine
-from .subjects import LONG, PROMPT, Subject, smollm2, subjects
+from .roster.llama_cpp import smollm2, subjects
+from .subject import LONG, PROMPT, Subject
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 QUESTION = [{"role": "user", "content": "What is 2+3?"}]

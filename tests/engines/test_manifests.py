@@ -8,7 +8,14 @@ import pytest
 from .harness import ENGINES, manifest
 
 NAMES = sorted(path.parent.name for path in ENGINES.glob("*/engine.yaml"))
-PATHS = {"LLM": "/v1/", "embedding": "/v1/embeddings", "rerank": "/v1/rerank"}
+PATHS = {
+    "LLM": "/v1/",
+    "embedding": "/v1/embeddings",
+    "rerank": "/v1/rerank",
+    "image": "/v1/images/",
+    "audio": "/v1/audio/",
+    "flexible": "/v1/flexible/infers",
+}
 
 
 @pytest.fixture(params=NAMES)
@@ -36,7 +43,8 @@ def test_each_option_is_described_and_its_default_is_valid(name: str) -> None:
 def test_each_type_has_a_probe_on_a_path_of_its_own(name: str) -> None:
     declared = manifest(name)
     for served in declared.serves:
-        assert declared.probe[served.type].path.startswith(PATHS[served.type])
+        assert served.probe is not None
+        assert served.probe.path.startswith(PATHS[served.type])
 
 
 def test_the_command_names_what_the_daemon_fills_in(name: str) -> None:

@@ -24,7 +24,7 @@ MANIFEST = Manifest.model_validate(yaml.safe_load((FOLDER / "engine.yaml").read_
 def start(bench: Bench, **options: object) -> None:
     """As the daemon does it: everything but the launch file and the socket is filled in."""
     argv = [part.replace("{python}", sys.executable).replace("{folder}", str(FOLDER)) for part in MANIFEST.command]
-    command = Command(tuple(argv), tuple(MANIFEST.env.items()), MANIFEST.health, MANIFEST.probe["LLM"], 0.2)
+    command = Command(tuple(argv), tuple(MANIFEST.env.items()), MANIFEST.health, MANIFEST.serves[0].probe, 0.2)
     bench.runtime.start("one", replace(launch("chat"), options=options), command)
 
 

@@ -14,7 +14,7 @@ from xserve.core.deploy import Entry
 from xserve.core.engines import Choice, Engine, choose, select_specs
 from xserve.core.exposure import Exposure
 from xserve.core.launch import Launch
-from xserve.core.manifest import ModelType
+from xserve.core.manifest import ModelType, Probe
 from xserve.core.options import option_faults
 from xserve.core.ports import Command, Wish
 from xserve.core.problems import Problem, Severity
@@ -296,7 +296,7 @@ def _deployment(
         uid=order.uid,
         launch=launch,
         revision=launch.digest(),
-        command=_command(choice, launch, registration.type),
+        command=_command(choice, launch),
         replicas=entry.replicas,
         wish=wish,
         exposure=exposure,
@@ -306,9 +306,17 @@ def _deployment(
     )
 
 
-def _command(choice: Choice, launch: Launch, registration_type: ModelType) -> Command:
+def _probe(probe: Probe | None, options: Mapping[str, Any]) -> Probe | None:
+    """The request that proves readiness; where an option says what it is, as that says."""
+    if probe is None or probe.option is None:
+        return probe
+    body = options.get(probe.option)
+    return None if body is None else probe.model_copy(update={"body": body})
+
+
+def _command(choice: Choice, launch: Launch) -> Command:
     engine, manifest = choice.engine, choice.engine.manifest
     filled = {"{python}": engine.python, "{folder}": engine.folder, "{backend}": engine.backend or ""}
     argv = tuple(filled.get(word, word) for word in manifest.command)
-    probe = manifest.probe.get(registration_type)
+    probe = _probe(choice.serves.probe, launch.options)
     return Command(argv, tuple(sorted(launch.env.items())), manifest.health, probe, manifest.stop_grace)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -31,6 +31,11 @@ class Launch:
     definition: Mapping[str, Any]  # the definition's own fields that an engine may act on
     options: Mapping[str, Any] = field(default_factory=dict)  # valid against the manifest's schema
     env: Mapping[str, str] = field(default_factory=dict)
+    gpus: int = 0  # cards of each replica; 0: none were asked for
+    gpu_memory: int | float | None = None  # bytes, or a share of each card (0 to 1]; None: the engine's default
+    lora: Sequence[Mapping[str, str]] = ()  # adapters: `name` and absolute `path`
+    remote_code: bool = False  # whether code that comes with the weights may run
+    launcher_dirs: Sequence[str] = ()  # folders in which launchers of our own are looked for
 
     def as_file(self) -> dict[str, Any]:
         """The content of the launch file, without the environment (that goes to the process itself)."""

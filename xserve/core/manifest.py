@@ -13,30 +13,11 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
-class Serves(_Strict):
-    """One kind of model that the engine can serve."""
+class Silence(_Strict):
+    """Half a second of silence, as a WAV file in a multipart form."""
 
-    type: ModelType
-    """Model type."""
-    formats: tuple[str, ...] = ()
-    """Formats of the weights, e.g. `ggufv2`; empty: the type has no format."""
-    abilities: tuple[str, ...] = ()
-    """Abilities of the definition that it honours, e.g. `chat`, `tools`; a model may use fewer."""
-    weights: Literal["file", "directory", "any", "none"] = "any"
-    """What the weights' path must be."""
-
-
-class Backend(_Strict):
-    """One library or program that can do the work. The first one that is installed is taken."""
-
-    name: str
-    """Name for logs and for `{backend}` in the command."""
-    module: str | None = Field(default=None, pattern=r"^\w+$")
-    """Importable module that tells that it is installed (looked up, never imported)."""
-    program: str | None = None
-    """Program on PATH that tells that it is installed."""
-    install: str
-    """What a person types to get it; shown where it is missing."""
+    field: str = "file"
+    """Name of the form's field that holds it."""
 
 
 class Probe(_Strict):
@@ -44,8 +25,57 @@ class Probe(_Strict):
 
     path: str
     """Path that is asked by POST."""
-    body: dict[str, Any]
-    """JSON body; the string "{uid}" stands for the served name."""
+    body: dict[str, Any] = {}
+    """JSON body, or the form's other fields; the string "{uid}" stands for the served name."""
+    silence: Silence | None = None
+    """Sent as a form, with this file in it; none: sent as JSON."""
+    option: str | None = None
+    """Option of the deployment whose value is sent in place of `body`; left out there: nothing is sent."""
+
+
+class Serves(_Strict):
+    """One kind of model that the engine can serve."""
+
+    type: ModelType
+    """Model type."""
+    formats: tuple[str, ...] = ()
+    """Formats of the weights, e.g. `ggufv2`; empty: the type has no format."""
+    families: tuple[str, ...] = ()
+    """Patterns, in lower case, of the `model_family` of image and audio models; empty: any."""
+    launchers: tuple[str, ...] = ()
+    """Patterns of the `launcher` of flexible models; empty: any."""
+    abilities: tuple[str, ...] = ()
+    """Abilities of the definition that it honours, e.g. `chat`, `tools`; empty: the type has none to choose by."""
+    weights: Literal["file", "directory", "any", "none"] = "any"
+    """What the weights' path must be; `none`: the model may have no weights."""
+    probe: Probe | None = None
+    """How a replica is proved ready; none: by `health` alone."""
+
+
+Accelerator = Literal["any", "cpu", "cuda"]
+
+
+class Backend(_Strict):
+    """One library or program that can do the work, and how to get it.
+
+    Taken is the first one that is installed beside xserve or has its environment made; else the first one whose
+    environment can be made.
+    """
+
+    name: str
+    """Name for logs and for `{backend}` in the command."""
+    module: str | None = Field(default=None, pattern=r"^\w+$")
+    """Importable module that tells that it is installed (looked up, never imported)."""
+    program: str | None = None
+    """Program on PATH that tells that it is installed."""
+    accelerator: Accelerator = "any"
+    """Machines that it is made for: `cuda` has an NVIDIA card, `cpu` has none."""
+    packages: tuple[str, ...] = ()
+    """Pinned requirements of an environment of its own; empty: xserve cannot install it."""
+    without: tuple[str, ...] = ()
+    """Packages that requirements ask for and that are left out of the environment."""
+    install: str = ""
+    """What a person types to get it, where xserve cannot."""
 
 
 class Manifest(_Strict):
@@ -61,8 +91,6 @@ class Manifest(_Strict):
     """Kinds of model that it can serve."""
     backends: tuple[Backend, ...] = ()
     """Empty: nothing but the interpreter is needed."""
-    packages: tuple[str, ...] = ()
-    """Pinned requirements, for an environment of its own. This version installs nothing by itself."""
     command: tuple[str, ...]
     """Argument list. `{python}`, `{folder}`, `{launch}` (launch file), `{socket}` and `{backend}` are filled in."""
     env: dict[str, str] = {}
@@ -75,8 +103,8 @@ class Manifest(_Strict):
     """Path that answers 200 once the weights are loaded."""
     metrics: str | None = None
     """Path of Prometheus text, if it has one."""
-    probe: dict[ModelType, Probe] = {}
-    """Per model type; a type without one is called ready after `health`."""
+    adapters: dict[str, Any] | None = None
+    """Members that a request for a LoRA adapter gets, with "{index}" for its place; none: it is asked by its name."""
     never_start: dict[int, str] = {}
     """Exit codes that mean "will never start with these parameters", each with a sentence: not retried."""
     stop_grace: float = 10.0

@@ -7,7 +7,6 @@ for speed; this one is made to be obviously right, and is called a few times a m
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 
 from xserve.core.events import Answered, Event, Loaded, Unhealthy
 from xserve.core.manifest import Probe
+from xserve.runtime.probing import compose_probe
 from xserve.runtime.records import explain
 from xserve.runtime.settings import RuntimeSettings
 
@@ -23,6 +23,10 @@ _MAX_BODY = 64 * 1024  # bytes of an answer that are read
 _EXCERPT = 300  # characters of a refusal that are shown
 _FASTEST = 0.02  # seconds between two looks at an engine that loads
 _SLOWEST = 0.25
+
+
+Content = tuple[str, bytes]
+"""Content type and body."""
 
 
 class NoAnswerError(Exception):
@@ -41,12 +45,12 @@ class Answer:
         return " ".join(self.body.decode(errors="replace").split())[:_EXCERPT]
 
 
-async def request(socket: str, path: str, deadline: float, body: object = None) -> Answer:
-    """GET the path, or POST the body as JSON. Raises NoAnswerError; `deadline` is in seconds."""
+async def request(socket: str, path: str, deadline: float, content: Content | None = None) -> Answer:
+    """GET the path, or POST the content. Raises NoAnswerError; `deadline` is in seconds."""
     try:
         async with asyncio.timeout(deadline):
             async with _connection(socket) as (reader, writer):
-                writer.write(_compose(path, body))
+                writer.write(_compose(path, content))
                 return await _read_answer(reader)
     except TimeoutError:
         raise NoAnswerError(f"no answer from {path} within {deadline:g} s") from None
@@ -97,7 +101,7 @@ class Watch:
         """Send the tiny real request; returns what is wrong with the answer."""
         try:
             answer = await request(
-                self._socket, probe.path, self._settings.probe_deadline, _fill(probe.body, self._uid)
+                self._socket, probe.path, self._settings.probe_deadline, compose_probe(probe, self._uid)
             )
         except NoAnswerError as error:
             return f"The readiness probe failed: {error}."
@@ -124,18 +128,6 @@ class Watch:
         return None if answer.status == 200 else f"{health} answered with status {answer.status}"
 
 
-def _fill(value: object, uid: str) -> object:
-    """The probe's body with the served name in place of "{uid}"."""
-    match value:
-        case "{uid}":
-            return uid
-        case dict():
-            return {key: _fill(item, uid) for key, item in value.items()}
-        case list() | tuple():
-            return [_fill(item, uid) for item in value]
-    return value
-
-
 @asynccontextmanager
 async def _connection(socket: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     reader, writer = await asyncio.open_unix_connection(socket, limit=_MAX_BODY)
@@ -145,15 +137,15 @@ async def _connection(socket: str) -> AsyncIterator[tuple[asyncio.StreamReader, 
         writer.transport.abort()
 
 
-def _compose(path: str, body: object) -> bytes:
-    if body is None:
+def _compose(path: str, content: Content | None) -> bytes:
+    if content is None:
         return f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
-    content = json.dumps(body).encode()
+    kind, body = content
     head = (
         f"POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+        f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
-    return head.encode() + content
+    return head.encode() + body
 
 
 async def _read_answer(reader: asyncio.StreamReader) -> Answer:

@@ -11,8 +11,8 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,12 @@ class Start:
     weights: str
     definition: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    quantization: str = "none"
+    gpus: int = 0  # cards that it was given; 0: none were asked for, it may use what it sees
+    gpu_memory: int | float | None = None  # bytes, or a share of each card; None: the engine's own default
+    lora: Sequence[Mapping[str, str]] = ()  # adapters: `name` and `path`
+    remote_code: bool = False  # whether code that comes with the weights may run
+    launcher_dirs: Sequence[str] = ()  # folders in which launchers are looked for
 
 
 def main(run: Callable[[Start], object]) -> None:
@@ -68,7 +74,7 @@ def read_start(arguments: list[str]) -> Start:
     content = json.loads(given.launch.read_text(encoding="utf-8"))
     if content["version"] != VERSION:
         raise Refusal(BAD_OPTION, f"This engine reads launch files of version {VERSION}, not {content['version']}.")
-    names = ("uid", "model_type", "model_name", "format", "weights", "definition", "options")
+    names = {one.name for one in fields(Start)} & content.keys()
     return Start(given.uds, given.backend or None, **{name: content[name] for name in names})
 
 

@@ -4,7 +4,8 @@
 
 Standard library only: the numbers are copied as they are, 32-bit floats. GGUF counts dimensions from the other
 end, which is the same order in memory. With `--rank` the result is a cross-encoder: the folder's own pooler and
-behind it a head of seeded random numbers. Its scores mean nothing; it is there to prove the path of a ranking.
+behind it the folder's own head. Where there is none it gets one of seeded random numbers, whose scores mean
+nothing; it is there to prove the path of a ranking.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ REST = {
     "embeddings.token_type_embeddings": "token_types",
     "embeddings.LayerNorm": "token_embd_norm",
     "pooler.dense": "cls",
+    "classifier": "cls.output",
 }
 ALIGNMENT = 32  # bytes; GGUF's default
 UINT32, INT32, FLOAT32, BOOL, STRING, ARRAY = 4, 5, 6, 7, 8, 9
@@ -56,8 +58,8 @@ class Tensor:
 def convert(folder: Path, out: Path, *, rank: bool = False) -> Path:
     """Write the model in `folder` to `out`, whole or not at all."""
     config = json.loads((folder / "config.json").read_text())
-    tensors = list(read_tensors(folder / "model.safetensors", pooler=rank))
-    if rank:
+    tensors = list(read_tensors(folder / "model.safetensors", head=rank))
+    if rank and not any(tensor.name.startswith("cls.output") for tensor in tensors):
         tensors += random_head(config["hidden_size"])
     pairs = [*architecture(config, folder.name, rank), *vocabulary(folder)]
     part = out.with_suffix(".part")
@@ -68,13 +70,13 @@ def convert(folder: Path, out: Path, *, rank: bool = False) -> Path:
     return out
 
 
-def read_tensors(path: Path, *, pooler: bool) -> Iterator[Tensor]:
+def read_tensors(path: Path, *, head: bool) -> Iterator[Tensor]:
     """The tensors of a safetensors file, under llama.cpp's names."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         (size,) = struct.unpack_from("<Q", data)
         for name, entry in json.loads(data[8 : 8 + size]).items():
             new = rename(name)
-            if new is None or (new.startswith("cls.") and not pooler):
+            if new is None or (new.startswith("cls.") and not head):
                 continue
             if entry["dtype"] != "F32":
                 raise SystemExit(f"{name} is {entry['dtype']}, and only F32 is copied.")
@@ -195,6 +197,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--rank", action="store_true", help="add a head of random numbers")
+    parser.add_argument("--rank", action="store_true", help="make a cross-encoder")
     arguments = parser.parse_args()
     print(convert(arguments.folder, arguments.out, rank=arguments.rank))

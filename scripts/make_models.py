@@ -2,7 +2,8 @@
 
 Every `scripts/models/NAME.py` is run as `python NAME.py OUT SITE_PACKAGES`, by the interpreter of the engine that
 its first line names (`# environment: transformers`; `# environment: none` is this one). SITE_PACKAGES holds the
-packages of `scripts/models.txt`. What was made by the same script of the same packages is not made again.
+packages of `scripts/models.txt`. What was made by the same script of the same packages is not made again. A model
+`NAME.gguf` is made of the model NAME beside it, which is made first.
 """
 
 from __future__ import annotations
@@ -22,9 +23,17 @@ OUT = HERE.parent / ".cache" / "models"
 
 def main(names: list[str]) -> None:
     """Make the models of these names; all of them if there are none."""
-    for script in sorted((HERE / "models").glob("*.py")):
-        if not names or script.stem in names:
+    scripts = sorted((HERE / "models").glob("*.py"), key=lambda script: (len(sources(script)), script))
+    wanted = {source for script in scripts if not names or script.stem in names for source in sources(script)}
+    for script in scripts:
+        if script in wanted:
             make(script)
+
+
+def sources(script: Path) -> list[Path]:
+    """The script, and before it the one whose model it is made of, if there is one."""
+    base = script.with_name(f"{script.stem.removesuffix('.gguf')}.py")
+    return [base, script] if base != script and base.exists() else [script]
 
 
 def make(script: Path) -> None:
@@ -49,7 +58,10 @@ def make(script: Path) -> None:
 
 def fingerprint(script: Path) -> str:
     """Of what the model is made of."""
-    return hashlib.sha256(script.read_bytes() + (HERE / "models.txt").read_bytes()).hexdigest()
+    made_of = [*sources(script), HERE / "models.txt"]
+    if script.stem.endswith(".gguf"):
+        made_of.append(HERE / "bert_to_gguf.py")
+    return hashlib.sha256(b"".join(path.read_bytes() for path in made_of)).hexdigest()
 
 
 def interpreter(script: Path) -> str:
@@ -57,10 +69,11 @@ def interpreter(script: Path) -> str:
     engine = script.read_text().splitlines()[0].removeprefix("# environment: ")
     if engine == "none":
         return sys.executable
-    from xserve.daemon.discovery import discover
+    from xserve.daemon.discovery import discover, equip
+    from xserve.runtime.environments import Environments
 
-    found = {one.manifest.name: one for one in discover()[0]}[engine]
-    return found.python
+    (found,) = [one for one in discover()[0] if one.manifest.name == engine]
+    return equip(found, Environments(OUT.parent / "environments"), make=True).python
 
 
 if __name__ == "__main__":

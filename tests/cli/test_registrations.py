@@ -86,12 +86,13 @@ def test_terminate_names_the_model_once(xserve: Xserve, words: list[str]) -> Non
 
 def test_engines_and_what_they_say(script: Script, xserve: Xserve) -> None:
     engine = EngineView(
-        name="vllm", title="vLLM", description="fast", installed=False, backend="", reason="pip install vllm",
+        name="vllm", title="vLLM", description="fast", installed=False, readiness="missing", backend="", reason="pip install vllm",
         serves=[{"type": "LLM", "formats": ["pytorch", "awq"]}, {"type": "flexible", "formats": []}], folder="/e",
     )  # fmt: skip
     fits = EngineVerdictView(engine="llama_cpp", format="ggufv2", size="7", quantization="q4", able=True, reason="")
     cannot = fits.model_copy(update={"engine": "vllm", "size": "", "able": False, "reason": "it is not installed"})
-    view = {"engines": [engine.model_dump()], "verdicts": [it.model_dump() for it in (fits, cannot)]}
+    coming = cannot.model_copy(update={"able": True})
+    view = {"engines": [engine.model_dump()], "verdicts": [it.model_dump() for it in (fits, cannot, coming)]}
     script.on("GET", "/xserve/v1/engines", view)
     assert xserve("engines").out == (
         "ENGINE  INSTALLED  SERVES                              HOW TO GET IT\n"
@@ -101,6 +102,7 @@ def test_engines_and_what_they_say(script: Script, xserve: Xserve) -> None:
         "ENGINE     FORMAT  SIZE  QUANTIZATION  CAN SERVE IT\n"
         "llama_cpp  ggufv2  7     q4            yes\n"
         "vllm       ggufv2  -     q4            it is not installed\n"
+        "vllm       ggufv2  -     q4            yes; it is not installed\n"
     )
     assert script.requests[1].query == {"model": ["qwen"], "type": ["LLM"]}
     assert json.loads(xserve("engines", "--json").out) == view["engines"]

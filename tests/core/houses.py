@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xserve.core.deploy import Entry
-from xserve.core.desired import Deployment, Desired, Order, Registration, Waiting, Weights, resolve
-from xserve.core.engines import Engine
+from xserve.core.desired import Deployment, Desired, Means, Order, Registration, Waiting, Weights, resolve
+from xserve.core.engines import Engine, Gates
 from xserve.core.manifest import Manifest
 
 from .samples import accepted, template
@@ -54,14 +54,15 @@ def settle(
     registrations: Sequence[Registration] | None = None,
     engines: Sequence[Engine] | None = None,
     weights: Weights = THERE,
+    gates: Gates = Gates(),
+    before: Mapping[str, Deployment] | None = None,
 ) -> Desired:
     """What should run, where every path holds the same weights."""
     known = [llm()] if registrations is None else registrations
     return resolve(
         {(each.type, each.name): each for each in known},
         {each.uid: each for each in orders},
-        [engine()] if engines is None else engines,
-        lambda path, format_: weights,
+        Means([engine()] if engines is None else engines, lambda path, format_: weights, gates, before or {}),
     )
 
 

@@ -35,6 +35,8 @@ FULL = {
     "quantization": "Q4_K_M",
     "replicas": 2,
     "gpus": [0, 1],
+    "gpu_memory": 0.45,
+    "lora": [{"name": "legal", "path": "/srv/lora/legal"}],
     "load": "always",
     "update": "new_first",
     "request_limit": 32,
@@ -72,7 +74,7 @@ def test_a_key_that_is_not_honoured_is_refused_with_its_reason_at_the_key(key: s
     assert fault.message == f"{key!r}: {FORBIDDEN[key]}"
 
 
-@pytest.mark.parametrize("key", ["gpu_memory", "node", "idle_timeout", "pinned", "virtualenv", "lora"])
+@pytest.mark.parametrize("key", ["node", "idle_timeout", "pinned", "virtualenv"])
 def test_what_comes_later_says_so(key: str) -> None:
     assert "not supported yet" in only_error(deploy(**{key: None}), "deploy")[1]
 
@@ -82,7 +84,7 @@ def test_a_gate_says_where_it_stands(key: str) -> None:
     assert "only xserve.yaml can open" in only_error(deploy(**{key: True}), "deploy")[1]
 
 
-@pytest.mark.parametrize("key", ["gpu_memory", "trust_remote_code"])
+@pytest.mark.parametrize("key", ["node", "trust_remote_code"])
 def test_refused_keys_are_refused_in_defaults_and_at_the_top_too(key: str) -> None:
     assert only_error(deploy({key: 1}), "deploy") == (("defaults", key), f"{key!r}: {FORBIDDEN[key]}")
     assert only_error({**deploy(), key: 1}, "deploy") == ((key,), f"{key!r}: {FORBIDDEN[key]}")
@@ -188,8 +190,8 @@ def test_the_version_is_required() -> None:
 
 
 def test_faults_of_several_entries_are_all_reported() -> None:
-    verdict = judge("deploy", {"version": 1, "models": {"a": {"replicas": -1}, "b": None, "c": {"lora": []}}})
-    assert {path for path, _ in errors(verdict)} == {("models", "a", "replicas"), ("models", "c", "lora")}
+    verdict = judge("deploy", {"version": 1, "models": {"a": {"replicas": -1}, "b": None, "c": {"node": "x"}}})
+    assert {path for path, _ in errors(verdict)} == {("models", "a", "replicas"), ("models", "c", "node")}
 
 
 # -- defaults ------------------------------------------------------------------------------------------------------
@@ -221,3 +223,26 @@ def test_an_accepted_value_says_only_what_was_written_and_is_accepted_again() ->
     value = accepted(document, "deploy")
     assert value == document
     assert accepted(value, "deploy") == value
+
+
+# -- memory and adapters ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "memory"), [("14GiB", 14 << 30), ("1.5 GB", 1_500_000_000), (0.45, 0.45), (1, 1.0), (2 << 30, 2 << 30)]
+)
+def test_memory_is_bytes_or_a_share_of_a_card(written: Any, memory: float) -> None:
+    assert entry_of(gpu_memory=written).gpu_memory == memory
+
+
+@pytest.mark.parametrize("written", [0, -1, 1.5, 14, True, "14", "14 gigs", "GiB"])
+def test_what_is_no_amount_of_memory_is_told_how_to_write_one(written: Any) -> None:
+    place, sentence = only_error(deploy(gpu_memory=written), "deploy")
+    assert place == ("models", "chat", "gpu_memory")
+    assert "write for example 14GiB, or 0.45" in sentence
+
+
+def test_an_adapter_needs_an_absolute_path() -> None:
+    place, sentence = only_error(deploy(lora=[{"name": "legal", "path": "lora/legal"}]), "deploy")
+    assert place == ("models", "chat", "lora", 0, "path")
+    assert "relative" in sentence

@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xserve.core.desired import Deployment, Registration, Waiting, Weights
+from xserve.core.engines import Gates
+from xserve.core.environment import Environment, Readiness
 from xserve.core.exposure import Exposure
 from xserve.core.manifest import Probe
 from xserve.core.ports import Wish
@@ -179,13 +181,13 @@ def test_an_alias_belongs_to_the_first_who_names_it() -> None:
     assert found.deployments["b"].exposure.aliases == ("z",)
     (problem,) = found.problems
     assert (problem.path, problem.field, problem.severity) == ("deploy.yaml", "models.b.aliases", Severity.ERROR)
-    assert problem.message == "the alias 'y' already belongs to 'a'; 'b' serves without it"
+    assert problem.message == "the name 'y' already belongs to 'a'; 'b' serves without it"
 
 
 def test_a_name_goes_before_an_alias_wherever_it_stands() -> None:
     found = settle([order("a", aliases=["b"]), order("b")])
     assert found.deployments["a"].exposure.aliases == ()
-    assert found.problems[0].message == "the alias 'b' already belongs to 'b'; 'a' serves without it"
+    assert found.problems[0].message == "the name 'b' already belongs to 'b'; 'a' serves without it"
 
 
 def test_an_alias_that_says_nothing_new_is_no_problem() -> None:
@@ -364,3 +366,87 @@ def test_members_of_the_spec_that_an_engine_acts_on_stand_under_spec() -> None:
     found = deployed(llm({"multimodal_projectors": ["mmproj.gguf"], "model_revision": "abc"}), engines=[engine()])
     assert found.launch.definition["spec"] == {"multimodal_projectors": ["mmproj.gguf"]}
     assert revision(llm({"multimodal_projectors": ["mmproj.gguf"]})) != BASE
+
+
+# -- adapters, gates, environments -----------------------------------------------------------------------------------
+
+LEGAL = {"name": "legal", "path": "file:///srv/legal"}
+WITH_LORA = [{"type": "LLM", "formats": ["pytorch"], "lora": True}]
+
+
+def test_an_adapter_is_told_to_the_engine_and_has_a_public_name() -> None:
+    found = deployed(lora=[LEGAL], engines=[engine(serves=WITH_LORA)])
+    assert found.launch.lora == ({"name": "legal", "path": "/srv/legal"},)
+    assert found.exposure.adapters == {"legal": {}}
+
+
+def test_an_adapter_is_selected_as_its_engine_wants_it() -> None:
+    native = engine(serves=WITH_LORA, adapters={"lora": [{"id": "{index}", "scale": 1.0}]})
+    second = {**LEGAL, "name": "medical"}
+    found = deployed(lora=[LEGAL, second], engines=[native]).exposure.adapters
+    assert found == {"legal": {"lora": [{"id": 0, "scale": 1.0}]}, "medical": {"lora": [{"id": 1, "scale": 1.0}]}}
+
+
+def test_an_engine_without_adapters_says_so() -> None:
+    waiting = waits(lora=[LEGAL])
+    assert (waiting.reason, waiting.place) == (Reason.BAD_OPTIONS, ("lora",))
+    assert waiting.sentence == "native takes no LoRA adapters for such a model"
+
+
+def test_the_name_of_an_adapter_belongs_to_one_entry() -> None:
+    engines = [engine(serves=WITH_LORA)]
+    found = settle([order("a", lora=[LEGAL]), order("legal"), order("c", lora=[LEGAL])], engines=engines)
+    assert [each.exposure.adapters for each in found.deployments.values()] == [{}, {}, {}]
+    assert [problem.field for problem in found.problems] == ["models.a.lora", "models.c.lora"]
+
+
+@pytest.mark.parametrize(("patterns", "allowed"), [((), False), (("other",), False), (("ll*",), True)])
+def test_remote_code_runs_only_where_the_settings_name_the_registration(
+    patterns: tuple[str, ...], allowed: bool
+) -> None:
+    found = settle([order()], gates=Gates(remote_code=patterns)).deployments["chat"]
+    assert found.launch.remote_code is allowed
+
+
+@pytest.mark.parametrize(
+    ("gpus", "replicas", "cards"), [("auto", 1, 0), ("none", 1, 0), (2, 3, 2), ([0, 1, 2, 3], 2, 2)]
+)
+def test_an_engine_is_told_how_many_cards_each_replica_has(gpus: Any, replicas: int, cards: int) -> None:
+    assert deployed(gpus=gpus, replicas=replicas).launch.gpus == cards
+
+
+@pytest.mark.parametrize(
+    ("readiness", "reason"),
+    [
+        (Readiness.ABSENT, Reason.PREPARING),
+        (Readiness.MAKING, Reason.PREPARING),
+        (Readiness.FAILED, Reason.NO_ENVIRONMENT),
+    ],
+)
+def test_a_deployment_waits_for_its_environment_and_says_how_far_that_is(readiness: Readiness, reason: Reason) -> None:
+    needed = Environment("native", "b", ("torch==1",), (), "here")
+    native = replace(engine(), environment=needed, readiness=readiness, note="halfway")
+    waiting = waits(engines=[native])
+    assert (waiting.reason, waiting.needs, waiting.keep) == (reason, needed, True)
+    assert ("halfway" in waiting.sentence) is (readiness is not Readiness.ABSENT)
+
+
+def test_no_environment_is_asked_for_while_the_weights_are_not_there() -> None:
+    needed = Environment("native", "b", ("torch==1",), (), "here")
+    native = replace(engine(), environment=needed, readiness=Readiness.ABSENT)
+    assert waits(engines=[native], weights=Weights("")).reason is Reason.NO_WEIGHTS
+
+
+def test_an_engine_that_was_chosen_stays_although_a_better_one_was_installed() -> None:
+    plain = engine("plain")
+    better = engine("better", serves=[{"type": "LLM", "formats": ["pytorch"], "preference": 9}])
+    first = settle([order()], engines=[plain]).deployments
+    assert settle([order()], engines=[better, plain], before=first).deployments["chat"].launch.engine == "plain"
+    assert settle([order()], engines=[better, plain]).deployments["chat"].launch.engine == "better"
+
+
+def test_an_entry_that_was_changed_gets_the_best_engine_anew() -> None:
+    plain = engine("plain")
+    better = engine("better", serves=[{"type": "LLM", "formats": ["pytorch"], "preference": 9}])
+    first = settle([replace(order(), generation="before")], engines=[plain]).deployments
+    assert settle([order()], engines=[better, plain], before=first).deployments["chat"].launch.engine == "better"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from xserve.core.deploy import Entry
 from xserve.core.engines import (
     Choice,
     Engine,
+    Gates,
     Verdict,
     choose,
     find_engine,
@@ -18,6 +20,8 @@ from xserve.core.engines import (
     specs_of,
     verdicts,
 )
+
+from xserve.core.environment import Environment, Readiness
 
 from .houses import engine, llm, registration
 
@@ -135,13 +139,77 @@ def test_a_kind_without_specs_has_one() -> None:
 
 
 def test_the_table_has_a_row_for_every_spec_and_engine() -> None:
-    assert list(verdicts(DEFINITION, [TORCH, MISSING]))[:3] == [
-        Verdict("vllm", "ggufv2", "7", "Q4", "needs pytorch"),
-        Verdict("missing", "ggufv2", "7", "Q4", "needs pytorch"),
-        Verdict("vllm", "pytorch", "7", "none", ""),
+    rows = list(verdicts(DEFINITION, [TORCH, MISSING], Gates()))
+    assert rows[:4] == [
+        Verdict("vllm", "ggufv2", "7", "Q4", "needs pytorch", able=False),
+        Verdict("missing", "ggufv2", "7", "Q4", "needs pytorch", able=False),
+        Verdict("vllm", "pytorch", "7", "none", "", able=True),
+        Verdict("missing", "pytorch", "7", "none", "not installed (do a; or do b)", able=False),
     ]
-    assert len(list(verdicts(DEFINITION, [TORCH, MISSING]))) == 6
+    assert len(rows) == 6
+
+
+def test_an_engine_whose_environment_is_yet_to_be_made_can_serve() -> None:
+    environment = Environment("vllm", "b", ("vllm==1",), (), "here")
+    unmade = replace(TORCH, environment=environment, readiness=Readiness.ABSENT)
+    row = list(verdicts(DEFINITION, [unmade], Gates()))[1]
+    assert row.able
+    assert "its environment is made when a deployment asks for it" in row.reason
 
 
 def test_an_engine_that_needs_no_backend_is_installed() -> None:
     assert Engine(TORCH.manifest, "/x", "").missing == ""
+
+
+# -- beyond the format -----------------------------------------------------------------------------------------------
+
+
+def said(definition: dict[str, Any], serves: list[dict[str, Any]], gates: Gates = Gates(), named: bool = False) -> str:
+    """Why an engine with these rows cannot serve a definition; empty where it can."""
+    found = choose(definition, specs_of(definition), "one" if named else None, [engine("one", serves=serves)], gates)
+    return found.removeprefix("no engine can serve it: one: ") if isinstance(found, str) else ""
+
+
+@pytest.mark.parametrize(
+    ("family", "sentence"), [("whisper", ""), ("Whisper-large", ""), ("ChatTTS", "needs a model_family like whisper*")]
+)
+def test_an_engine_serves_the_families_that_it_knows(family: str, sentence: str) -> None:
+    rows = [{"type": "audio", "families": ["whisper*"]}]
+    assert said({**registration("audio").definition, "model_family": family}, rows) == sentence
+
+
+def test_a_launcher_that_does_not_ship_is_served_only_where_the_settings_allow_it() -> None:
+    rows = [{"type": "flexible", "launchers": ["shipped.*"]}]
+    definition = dict(registration("flexible").definition)
+    refused = "the launcher ours.Model does not ship with it; allow_custom_launchers in xserve.yaml can allow it"
+    assert said({**definition, "launcher": "shipped.pipeline"}, rows) == ""
+    assert said({**definition, "launcher": "ours.Model"}, rows) == refused
+    assert said({**definition, "launcher": "ours.Model"}, rows, Gates(launchers=("ours.*",))) == ""
+
+
+def test_an_engine_that_lacks_an_ability_is_taken_only_where_it_is_named() -> None:
+    rows = [{"type": "LLM", "abilities": ["chat", "generate"]}]
+    seeing = llm(model_ability=["chat", "vision", "tools"]).definition
+    assert said(dict(seeing), rows).endswith("one: lacks tools and vision")
+    assert said(dict(seeing), rows, named=True) == ""
+
+
+def test_of_two_rows_the_one_with_the_abilities_is_taken() -> None:
+    rows = [{"type": "LLM", "abilities": ["chat"]}, {"type": "LLM", "abilities": ["chat", "vision"], "preference": 7}]
+    found = choose(llm(model_ability=["chat", "vision"]).definition, SPECS, None, [engine(serves=rows)])
+    assert isinstance(found, Choice)
+    assert found.serves.preference == 7
+
+
+def test_the_preferred_engine_is_taken_but_an_installed_one_goes_first() -> None:
+    plain, better = engine("plain"), engine("better", serves=[{"type": "LLM", "preference": 5}])
+    unmade = replace(better, readiness=Readiness.ABSENT)
+    assert chosen([plain, better], format="pytorch") == ("better", "pytorch")
+    assert chosen([plain, unmade], format="pytorch") == ("plain", "pytorch")
+    assert chosen([unmade], format="pytorch") == ("better", "pytorch")
+
+
+def test_a_backend_that_must_be_named_is_not_taken_by_itself() -> None:
+    shy = engine("shy", backends=[{"name": "b", "only_when_named": True}])
+    assert chosen([shy, TORCH], format="pytorch") == ("vllm", "pytorch")
+    assert chosen([shy], "shy", format="pytorch") == ("shy", "pytorch")

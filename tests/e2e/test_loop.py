@@ -15,7 +15,7 @@ from xserve.core.launch import Launch
 from xserve.core.ports import Command
 from xserve.core.reconcile import Policy
 from xserve.core.refused import Kind, Refused
-from xserve.core.settings import Restart
+from xserve.core.settings import Restart, Settings
 from xserve.daemon import loop as module
 from xserve.daemon.changes import Changes
 from xserve.daemon.eventlog import EventLog
@@ -56,7 +56,7 @@ class House:
         layers = Layers.find(files.directory)
         layers.prepare()
         self.runtime, self.events = Notes(), EventLog()
-        self.world = World(layers, settle=0.0, hold=0.0, engine_dirs=())
+        self.world = World(layers, Settings(version=1), settle=0.0, hold=0.0)
         self.loop = Loop(
             Parts(
                 runtime=self.runtime,
@@ -184,7 +184,7 @@ async def test_a_client_that_goes_away_leaves_no_second_look_beside_the_first(
 
     finished = [0]
     monkeypatch.setattr(house.world, "observe", slow)
-    looker = Looker(house.world, house.loop, house.events, 30.0, lambda: None)
+    looker = Looker(house.world, house.loop.see, house.events, 30.0, lambda: None)
     first = asyncio.create_task(looker.look() if kind == "look" else looker.peek(()))
     await begun.wait()
     first.cancel()

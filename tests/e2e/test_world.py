@@ -12,16 +12,17 @@ from xserve.core.engines import Engine
 from xserve.core.problems import Problem
 from xserve.core.settings import Settings
 from xserve.daemon import world as module
-from xserve.daemon.discovery import discover
+from xserve.daemon.discovery import Found, discover, equip
 from xserve.daemon.settings import load_settings
 from xserve.daemon.world import World
 from xserve.files.layers import Layers
+from xserve.runtime.environments import Environments
 
 from .files import Config
 
 
 def read(config: Path) -> World:
-    world = World(Layers.find(config), settle=0.0, hold=0.0, engine_dirs=(), keep=False)
+    world = World(Layers.find(config), Settings(version=1), settle=0.0, hold=0.0, keep=False)
     world.observe()
     return world
 
@@ -46,10 +47,11 @@ def test_many_problems_of_one_deploy_file_cost_one_reading_of_their_places(
 def test_engines_can_be_asked_for_while_a_reload_looks_for_them(files: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reload looks in a thread; whoever asks meanwhile gets what was known."""
     world = read(files.directory)
-    known, during = world.engines, []
+    known: list[Engine] = world.engines
+    during: list[list[Engine]] = []
     find = module.discover
 
-    def discover(folders: Sequence[str]) -> tuple[list[Engine], list[Problem]]:
+    def discover(folders: Sequence[str]) -> tuple[list[Found], list[Problem]]:
         during.append(world.engines)
         return find(folders)
 
@@ -57,7 +59,6 @@ def test_engines_can_be_asked_for_while_a_reload_looks_for_them(files: Config, m
     world.observe(reload=True)
 
     assert during == [known]
-    assert world.engines is not known
 
 
 @pytest.mark.parametrize("target", ["nowhere.yaml", "xserve.yaml"], ids=["dangling", "loop"])
@@ -77,7 +78,8 @@ def test_without_settings_the_defaults_hold(config: Path) -> None:
 def test_an_engine_whose_library_is_not_there_is_not_installed(tmp_path: Path) -> None:
     engines, problems = discover([str(somebodys_engine(tmp_path, "no_such_module"))])
 
-    assert [each.missing for each in engines if each.manifest.name == "mine"] == ["not installed (pip install x)"]
+    (mine,) = [each for each in engines if each.manifest.name == "mine"]
+    assert equip(mine, Environments(tmp_path), make=True).missing == "not installed (pip install x)"
     assert problems == []
 
 

@@ -70,7 +70,7 @@ async def test_the_engine_reads_its_launch_and_listens_at_the_address(bench: Ben
     end = await bench.exit()
     text, address = end.log_tail[0].rsplit(" ", 1)
 
-    assert json.loads(text) == launch("qwen").as_file()
+    assert json.loads(text) == json.loads(json.dumps(launch("qwen").as_file()))
     assert address == f"--uds={bench.runtime.address('one')}"
 
 

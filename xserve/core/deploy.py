@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from xserve.core.text import Name, Size, Text, Uid, Uri, Variable, VariableValue, in_one_sentence
+from xserve.core.text import Memory, Name, Size, Text, Uid, Uri, Variable, VariableValue, in_one_sentence
 
-_GATE = "this is a gate, which only xserve.yaml can open, and it is not supported yet"
+_GATE = "this is a gate, which only xserve.yaml can open"
 _LATER = "not supported yet"
 
 GATES = frozenset(
@@ -32,12 +32,10 @@ GATES = frozenset(
 
 FORBIDDEN: dict[str, str] = {
     **dict.fromkeys(GATES, _GATE),
-    "gpu_memory": f"{_LATER}: placement by memory",
     "node": f"{_LATER}: replicas on other machines",
     "idle_timeout": f"{_LATER}: models stay loaded",
     "pinned": f"{_LATER}: nothing is ever evicted, so every model is pinned",
-    "virtualenv": f"{_LATER}: engines run in the daemon's environment",
-    "lora": f"{_LATER}: give adapters under options, where the engine has them",
+    "virtualenv": f"{_LATER}: models share the environment of their engine",
 }
 """Keys that are refused with a reason of their own."""
 
@@ -71,6 +69,15 @@ Gpus = Annotated[
 ]
 
 
+class Adapter(_Strict):
+    """A LoRA adapter on top of the model."""
+
+    name: Uid
+    """Public name: what clients put in `model` to get it."""
+    path: Uri
+    """Absolute path of the adapter, bare or `file://`."""
+
+
 class Defaults(_Strict):
     """What entries that do not say otherwise get."""
 
@@ -80,6 +87,8 @@ class Defaults(_Strict):
     """Process trees to run; 0: none, the name answers 503."""
     gpus: Gpus = "auto"
     """GPUs per replica: `auto`, `none`, a count, or indices that are divided evenly over the replicas."""
+    gpu_memory: Memory | None = None
+    """What a replica may use of each of its GPUs, e.g. `14GiB`, or 0.45 of it; none: the engine's default."""
     load: Annotated[Literal["always"], BeforeValidator(_only_always)] = "always"
     """When it is loaded."""
     update: Annotated[Literal["auto", "new_first"], BeforeValidator(_only_new_first)] = "auto"
@@ -107,6 +116,8 @@ class Entry(Defaults):
     """Selects the spec; none: any."""
     aliases: list[Uid] = []
     """Further public names."""
+    lora: list[Adapter] = []
+    """LoRA adapters, each with a public name of its own."""
     options: dict[str, Any] = {}
     """For the engine; checked against the schema in its manifest."""
 

@@ -6,12 +6,14 @@ Each entry is judged for itself: what is wrong with one never touches another.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 from xserve.core.definition import KINDS, LlmSpec
 from xserve.core.deploy import Entry
-from xserve.core.engines import Choice, Engine, choose, select_specs
+from xserve.core.engines import Choice, Engine, Gates, choose, select_specs
+from xserve.core.environment import Environment, Readiness
 from xserve.core.exposure import Exposure
 from xserve.core.launch import Launch
 from xserve.core.manifest import ModelType, Probe
@@ -101,6 +103,7 @@ class Waiting:
     keep: bool = True
     exposure: Exposure | None = None
     place: tuple[str | int, ...] = ()  # what in the entry is at fault; (): the entry itself
+    needs: Environment | None = None  # what has to be made first
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,18 +115,36 @@ class Desired:
     problems: tuple[Problem, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What there is to run models with."""
+
+    engines: Sequence[Engine]
+    look: Look
+    gates: Gates = field(default_factory=Gates)
+    before: Mapping[str, Deployment] = field(default_factory=dict)
+    """What was wanted before: an engine that is chosen is not changed because a better one was installed."""
+
+    def chosen_before(self, order: Order, registration: Registration) -> str | None:
+        """The engine that the same entry got for the same definition."""
+        known = self.before.get(order.uid)
+        same = (
+            known is not None
+            and known.order.generation == order.generation
+            and known.registration.generation == registration.generation
+        )
+        return known.launch.engine if known is not None and same else None
+
+
 def resolve(
-    registrations: Mapping[tuple[str, str], Registration],
-    orders: Mapping[str, Order],
-    engines: Sequence[Engine],
-    look: Look,
+    registrations: Mapping[tuple[str, str], Registration], orders: Mapping[str, Order], means: Means
 ) -> Desired:
-    """What should run. Aliases that are taken are dropped with a problem; everything else waits with a reason."""
-    aliases, problems = _settle_aliases(orders)
+    """What should run. Names that are taken are dropped with a problem; everything else waits with a reason."""
+    names, problems = _settle_names(orders)
     deployments: dict[str, Deployment] = {}
     waiting: dict[str, Waiting] = {}
     for uid, order in orders.items():
-        outcome = _resolve_one(order, registrations, engines, look, aliases[uid])
+        outcome = _resolve_one(order, registrations, means, names[uid])
         if isinstance(outcome, Deployment):
             deployments[uid] = outcome
         else:
@@ -131,54 +152,93 @@ def resolve(
     return Desired(deployments, waiting, tuple(problems))
 
 
-def _settle_aliases(orders: Mapping[str, Order]) -> tuple[dict[str, tuple[str, ...]], list[Problem]]:
-    """Each public name belongs to one entry: its own key first, then aliases in the order of the files."""
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """The public names that an entry got besides its own."""
+
+    aliases: tuple[str, ...]
+    adapters: tuple[str, ...]
+
+
+def _settle_names(orders: Mapping[str, Order]) -> tuple[dict[str, _Names], list[Problem]]:
+    """Each public name belongs to one entry: its own key first, then the others in the order of the files."""
     owner = {uid: uid for uid in orders}
     problems: list[Problem] = []
-    settled: dict[str, tuple[str, ...]] = {}
+    settled: dict[str, _Names] = {}
+
+    def claim(order: Order, key: str, names: Sequence[str]) -> tuple[str, ...]:
+        mine: list[str] = []
+        for name in names:
+            if owner.setdefault(name, order.uid) != order.uid:
+                message = f"the name {name!r} already belongs to {owner[name]!r}; {order.uid!r} serves without it"
+                problems.append(Problem(order.path, 0, 0, f"models.{order.uid}.{key}", message, Severity.ERROR))
+            elif name != order.uid and name not in mine:
+                mine.append(name)
+        return tuple(mine)
+
     for uid, order in orders.items():
-        mine = []
-        for alias in order.entry.aliases:
-            if owner.setdefault(alias, uid) == uid:
-                if alias != uid and alias not in mine:
-                    mine.append(alias)
-                continue
-            message = f"the alias {alias!r} already belongs to {owner[alias]!r}; {uid!r} serves without it"
-            problems.append(Problem(order.path, 0, 0, f"models.{uid}.aliases", message, Severity.ERROR))
-        settled[uid] = tuple(mine)
+        aliases = claim(order, "aliases", order.entry.aliases)
+        adapters = claim(order, "lora", [each.name for each in order.entry.lora if each.name not in aliases])
+        settled[uid] = _Names(aliases, adapters)
     return settled, problems
 
 
 def _resolve_one(
-    order: Order,
-    registrations: Mapping[tuple[str, str], Registration],
-    engines: Sequence[Engine],
-    look: Look,
-    aliases: tuple[str, ...],
+    order: Order, registrations: Mapping[tuple[str, str], Registration], means: Means, names: _Names
 ) -> Deployment | Waiting:
     found = find_registration(order, registrations)
     if isinstance(found, Waiting):
         return found
-    exposure = Exposure(found.type, aliases, order.entry.request_limit)
+    exposure = Exposure(found.type, names.aliases, order.entry.request_limit)
+    outcome = _engage(order, found, means)
+    if isinstance(outcome, Choice):
+        return _deployment(order, found, outcome, means.gates, names)
+    return replace(outcome, exposure=exposure)
+
+
+def _engage(order: Order, found: Registration, means: Means) -> Choice | Waiting:
+    """The engine and the weights for an entry, once nothing speaks against starting them."""
     specs = select_specs(found.definition, order.entry)
     if not specs:
-        return Waiting(order.uid, Reason.NO_SPEC, _no_spec(found, order.entry), order, exposure=exposure)
-    choice = choose(found.definition, specs, order.entry.engine, engines)
+        return Waiting(order.uid, Reason.NO_SPEC, _no_spec(found, order.entry), order)
+    current = means.chosen_before(order, found)
+    choice = choose(found.definition, specs, order.entry.engine, means.engines, means.gates, current)
     if isinstance(choice, str):
-        return Waiting(order.uid, Reason.NO_ENGINE, choice, order, exposure=exposure)
-    faults = option_faults(order.entry.options, choice.engine.manifest.options)
+        return Waiting(order.uid, Reason.NO_ENGINE, choice, order)
+    fault = _entry_fault(order.entry, choice)
+    if fault is not None:
+        reason, place, sentence = fault
+        return Waiting(order.uid, reason, sentence, order, place=place)
+    trouble = weights_trouble(found.definition, choice, order.entry.path or choice.spec.get("model_uri"), means.look)
+    trouble = trouble or _adapter_trouble(order.entry, means.look)
+    if trouble is not None:
+        return Waiting(order.uid, *trouble, order)
+    return choice if choice.engine.installed else _unprepared(order, choice.engine)
+
+
+def _entry_fault(entry: Entry, choice: Choice) -> tuple[Reason, tuple[str | int, ...], str] | None:
+    """What in an entry the chosen engine cannot do, and where it stands."""
+    faults = option_faults(entry.options, choice.engine.manifest.options)
     if faults:
         place, sentence = faults[0]
-        return Waiting(order.uid, Reason.BAD_OPTIONS, sentence, order, exposure=exposure, place=("options", *place))
-    weights = order.entry.path or choice.spec.get("model_uri")
-    trouble = weights_trouble(found.definition, choice, weights, look)
-    if trouble is not None:
-        return Waiting(order.uid, *trouble, order, exposure=exposure)
-    uneven = _uneven_cards(order.entry)
-    if uneven:
-        return Waiting(order.uid, Reason.NO_GPU, uneven, order, exposure=exposure, place=("gpus",))
-    path = path_of(weights) if weights else ""
-    return _deployment(order, found, choice, path, aliases)
+        return Reason.BAD_OPTIONS, ("options", *place), sentence
+    if entry.lora and not choice.serves.lora:
+        return Reason.BAD_OPTIONS, ("lora",), f"{choice.engine.manifest.title} takes no LoRA adapters for such a model"
+    uneven = _uneven_cards(entry)
+    return (Reason.NO_GPU, ("gpus",), uneven) if uneven else None
+
+
+def _unprepared(order: Order, engine: Engine) -> Waiting:
+    reason = Reason.NO_ENVIRONMENT if engine.readiness is Readiness.FAILED else Reason.PREPARING
+    return Waiting(order.uid, reason, f"{engine.manifest.name}: {engine.missing}", order, needs=engine.environment)
+
+
+def _adapter_trouble(entry: Entry, look: Look) -> tuple[Reason, str] | None:
+    for adapter in entry.lora:
+        path = path_of(adapter.path)
+        if not look(path, "").kind:
+            return Reason.NO_WEIGHTS, f"the adapter {adapter.name!r} is not there yet: {path}"
+    return None
 
 
 def _uneven_cards(entry: Entry) -> str:
@@ -266,12 +326,27 @@ def acting(definition: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, 
     return {**told, "spec": of_spec} if of_spec else told
 
 
-def _deployment(
-    order: Order, registration: Registration, choice: Choice, weights: str, aliases: tuple[str, ...]
-) -> Deployment:
+def _deployment(order: Order, registration: Registration, choice: Choice, gates: Gates, names: _Names) -> Deployment:
+    launch = _launch(order, registration, choice, gates)
+    exposure = _exposure(order.entry, registration, choice, launch, names)
+    return Deployment(
+        uid=order.uid,
+        launch=launch,
+        revision=launch.digest(),
+        command=_command(choice, launch),
+        replicas=order.entry.replicas,
+        wish=_wish(order.entry),
+        exposure=exposure,
+        order=order,
+        registration=registration,
+        never_start=choice.engine.manifest.never_start,
+    )
+
+
+def _launch(order: Order, registration: Registration, choice: Choice, gates: Gates) -> Launch:
     manifest, entry, spec = choice.engine.manifest, order.entry, choice.spec
-    definition = acting(registration.definition, spec)
-    launch = Launch(
+    weights = entry.path or spec.get("model_uri")
+    return Launch(
         uid=order.uid,
         engine=manifest.name,
         model_type=registration.type,
@@ -279,31 +354,56 @@ def _deployment(
         format=str(spec["model_format"]),
         size=str(spec.get("model_size_in_billions") or ""),
         quantization=str(spec["quantization"]),
-        weights=weights,
-        definition=definition,
+        weights=path_of(weights) if weights else "",
+        definition=acting(registration.definition, spec),
         options=entry.options,
         env={**manifest.env, **entry.env},
+        gpus=_cards(entry),
+        gpu_memory=entry.gpu_memory,
+        lora=tuple({"name": each.name, "path": path_of(each.path)} for each in entry.lora),
+        remote_code=any(fnmatchcase(registration.name, pattern) for pattern in gates.remote_code),
+        launcher_dirs=gates.launcher_dirs if registration.type == "flexible" else (),
     )
-    gpus = entry.gpus
-    wish = (
-        Wish(indices=tuple(gpus), count=len(gpus))
-        if isinstance(gpus, list)
-        else Wish(gpus if isinstance(gpus, int) else 0)
-    )
+
+
+def _cards(entry: Entry) -> int:
+    """GPUs of each replica; 0: none were asked for."""
+    if isinstance(entry.gpus, list):
+        return len(entry.gpus) // max(entry.replicas, 1)
+    return entry.gpus if isinstance(entry.gpus, int) else 0
+
+
+def _wish(entry: Entry) -> Wish:
+    if isinstance(entry.gpus, list):
+        return Wish(indices=tuple(entry.gpus), count=len(entry.gpus))
+    return Wish(_cards(entry))
+
+
+def _exposure(entry: Entry, registration: Registration, choice: Choice, launch: Launch, names: _Names) -> Exposure:
+    manifest, definition = choice.engine.manifest, launch.definition
     defaults: dict[str, Any] = {key: definition[key] for key in manifest.request_defaults if definition.get(key)}
-    exposure = Exposure(registration.type, aliases, entry.request_limit, defaults)
-    return Deployment(
-        uid=order.uid,
-        launch=launch,
-        revision=launch.digest(),
-        command=_command(choice, launch),
-        replicas=entry.replicas,
-        wish=wish,
-        exposure=exposure,
-        order=order,
-        registration=registration,
-        never_start=manifest.never_start,
-    )
+    adapters: dict[str, Mapping[str, Any]] = {
+        each["name"]: _selecting(manifest.adapters or {}, index)
+        for index, each in enumerate(launch.lora)
+        if each["name"] in names.adapters
+    }
+    return Exposure(registration.type, names.aliases, entry.request_limit, defaults, adapters)
+
+
+def _selecting(members: Mapping[str, Any], index: int) -> dict[str, Any]:
+    """The members of a request that select the adapter at this place."""
+
+    def fill(value: Any) -> Any:
+        match value:
+            case "{index}":
+                return index
+            case dict():
+                return {key: fill(each) for key, each in value.items()}
+            case list():
+                return [fill(each) for each in value]
+        return value
+
+    return {key: fill(value) for key, value in members.items()}
 
 
 def _probe(probe: Probe | None, options: Mapping[str, Any]) -> Probe | None:

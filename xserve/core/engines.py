@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from xserve.core.deploy import Entry
+from xserve.core.environment import Environment, Readiness
 from xserve.core.manifest import Manifest, Serves
 
 
@@ -17,16 +19,51 @@ class Engine:
 
     manifest: Manifest
     folder: str
-    backend: str | None  # the first installed backend; "" where it needs none; None: not installed
+    backend: str | None  # the one that is taken; "" where it needs none; None: not installed
     python: str = ""  # interpreter that runs it
+    environment: Environment | None = None  # None: the daemon's own
+    readiness: Readiness = Readiness.INSTALLED
+    note: str = ""  # how far the making is, or why it failed
+
+    @property
+    def installed(self) -> bool:
+        """Whether it could be started now."""
+        return self.backend is not None and self.readiness is Readiness.INSTALLED
 
     @property
     def missing(self) -> str:
         """The sentence for an engine that is not installed; empty for one that is."""
-        if self.backend is not None:
+        name = self.manifest.name
+        if self.installed:
             return ""
-        ways = "; or ".join(backend.install for backend in self.manifest.backends)
-        return f"not installed ({ways})"
+        if self.backend is None:
+            ways = "; or ".join(filter(None, (backend.install for backend in self.manifest.backends)))
+            return f"not installed ({ways or f'xserve engines --install {name}'})"
+        if self.readiness is Readiness.MAKING:
+            return f"its environment is being made: {self.note}"
+        if self.readiness is Readiness.FAILED:
+            return f"its environment could not be made: {self.note}"
+        return "not installed (its environment is made when a deployment asks for it)"
+
+    @property
+    def obtainable(self) -> bool:
+        """Whether it is installed, or xserve can see to that."""
+        return self.backend is not None
+
+    @property
+    def modest(self) -> bool:
+        """Whether it is taken only where a deployment names it."""
+        backend = next((one for one in self.manifest.backends if one.name == self.backend), None)
+        return self.manifest.only_when_named or (backend is not None and backend.only_when_named)
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """What the daemon's settings allow, as patterns of names."""
+
+    remote_code: tuple[str, ...] = ()  # registrations whose weights may bring code
+    launchers: tuple[str, ...] = ()  # dotted paths besides those that ship with an engine
+    launcher_dirs: tuple[str, ...] = ()  # where they are looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +83,8 @@ class Verdict:
     format: str
     size: str
     quantization: str
-    reason: str  # empty: it can
+    reason: str  # why not, or what has to be done first; empty: it can, now
+    able: bool  # it can, perhaps after its environment was made
 
 
 def normal_name(name: str) -> str:
@@ -92,8 +130,13 @@ def select_specs(definition: Mapping[str, Any], entry: Entry) -> list[Mapping[st
     ]
 
 
-def refusal(engine: Engine, definition: Mapping[str, Any], spec: Mapping[str, Any]) -> Serves | str:
-    """The manifest's row by which the engine serves the spec, or why it does not."""
+def refusal(
+    engine: Engine, definition: Mapping[str, Any], spec: Mapping[str, Any], gates: Gates, *, named: bool = False
+) -> Serves | str:
+    """The manifest's row by which the engine could serve the spec, or why it cannot, installed or not.
+
+    An engine that was `named` may lack abilities of the definition: nobody has to use them all.
+    """
     rows = [row for row in engine.manifest.serves if row.type == definition["model_type"]]
     if not rows:
         return f"does not serve {definition['model_type']} models"
@@ -101,7 +144,29 @@ def refusal(engine: Engine, definition: Mapping[str, Any], spec: Mapping[str, An
     if not fitting:
         formats = sorted({name for row in rows for name in row.formats})
         return f"needs {' or '.join(formats)}"
-    return engine.missing or fitting[0]
+    family = str(definition.get("model_family") or "").lower()
+    related = [row for row in fitting if not row.families or _matches(family, row.families)]
+    if not related:
+        families = sorted({pattern for row in fitting for pattern in row.families})
+        return f"needs a model_family like {' or '.join(families)}"
+    launcher = str(definition.get("launcher") or "")
+    allowed = [row for row in related if not row.launchers or _matches(launcher, (*row.launchers, *gates.launchers))]
+    if not allowed:
+        return f"the launcher {launcher} does not ship with it; allow_custom_launchers in xserve.yaml can allow it"
+    wanted = set(definition.get("model_ability") or ())
+    able = [row for row in allowed if not row.abilities or wanted <= set(row.abilities)]
+    if able:
+        return able[0]
+    return max(allowed, key=lambda row: len(wanted & set(row.abilities))) if named else _unable(wanted, allowed)
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _unable(wanted: set[str], rows: Sequence[Serves]) -> str:
+    lacking = min((wanted - set(row.abilities) for row in rows), key=len)
+    return f"lacks {' and '.join(sorted(lacking))}"
 
 
 def choose(
@@ -109,12 +174,16 @@ def choose(
     specs: Sequence[Mapping[str, Any]],
     wanted: str | None,
     engines: Sequence[Engine],
+    gates: Gates = Gates(),
+    current: str | None = None,
 ) -> Choice | str:
-    """The first spec, in the definition's order, that an engine serves; or why none does.
+    """The best engine for one of the specs; or why none can serve any.
 
-    Engines that must be named (`only_when_named`) are passed over unless `wanted` names them.
+    Best is, in this order: the `current` one, installed rather than still to be installed, the first spec in the
+    definition's order, the manifest's preference, the name. Engines that must be named are passed over unless
+    `wanted` names them.
     """
-    offered = [engine for engine in engines if not engine.manifest.only_when_named]
+    offered = [engine for engine in engines if not engine.modest]
     if wanted is not None:
         named = find_engine(wanted, engines)
         if named is None:
@@ -122,28 +191,44 @@ def choose(
                 ", ".join(e.manifest.name for e in engines) or "none"
             )
         offered = [named]
+    choices: list[Choice] = []
     reasons: dict[str, str] = {}
     for spec in specs:
         for engine in offered:
-            serves = refusal(engine, definition, spec)
-            if isinstance(serves, Serves):
-                return Choice(engine, spec, serves)
-            reasons[engine.manifest.name] = serves
+            serves = refusal(engine, definition, spec, gates, named=wanted is not None)
+            if isinstance(serves, Serves) and engine.obtainable:
+                choices.append(Choice(engine, spec, serves))
+            else:
+                reasons[engine.manifest.name] = serves if isinstance(serves, str) else engine.missing
+    if choices:
+        return min(choices, key=lambda choice: _rank(choice, specs, current))
+    return _nobody(specs, reasons)
+
+
+def _rank(choice: Choice, specs: Sequence[Mapping[str, Any]], current: str | None) -> tuple[bool, bool, int, int]:
+    """Ordered as `choose` says; engines come sorted by name."""
+    engine = choice.engine
+    kept = engine.manifest.name == current and engine.installed
+    return not kept, not engine.installed, specs.index(choice.spec), -choice.serves.preference
+
+
+def _nobody(specs: Sequence[Mapping[str, Any]], reasons: Mapping[str, str]) -> str:
     sentences = [f"{name}: {why}" for name, why in reasons.items()] or ["there are no engines"]
     formats = " and ".join(sorted({str(spec["model_format"]) for spec in specs} - {""}))
     what = f"its {formats} weights" if formats else "it"
     return f"no engine can serve {what}: " + "; ".join(sentences)
 
 
-def verdicts(definition: Mapping[str, Any], engines: Sequence[Engine]) -> Iterator[Verdict]:
+def verdicts(definition: Mapping[str, Any], engines: Sequence[Engine], gates: Gates) -> Iterator[Verdict]:
     """The whole table for one definition, for people who ask `xserve engines MODEL`."""
     for spec in specs_of(definition):
         for engine in engines:
-            serves = refusal(engine, definition, spec)
+            serves = refusal(engine, definition, spec, gates)
             yield Verdict(
                 engine.manifest.name,
                 str(spec["model_format"]),
                 str(spec.get("model_size_in_billions") or ""),
                 str(spec["quantization"]),
-                serves if isinstance(serves, str) else "",
+                serves if isinstance(serves, str) else engine.missing,
+                able=not isinstance(serves, str) and engine.obtainable,
             )

@@ -19,6 +19,9 @@ class Exposure:
     request_defaults: Mapping[str, Any] = field(default_factory=dict)
     """JSON members that an LLM request gets where it lacks them or says null, e.g. `stop`."""
 
+    adapters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """LoRA adapters by public name, with the members that select one; none of them: it is asked for by its name."""
+
     def differences(self, before: Exposure) -> list[str]:
         """What differs from `before`, in words: `request_limit 32 -> 8`."""
         names = [each.name for each in fields(self) if getattr(self, each.name) != getattr(before, each.name)]

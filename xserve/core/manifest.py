@@ -46,6 +46,10 @@ class Serves(_Strict):
     """Patterns of the `launcher` of flexible models; empty: any."""
     abilities: tuple[str, ...] = ()
     """Abilities of the definition that it honours, e.g. `chat`, `tools`; empty: the type has none to choose by."""
+    preference: int = 0
+    """Of engines that can serve a model the one with the highest is taken."""
+    lora: bool = False
+    """Whether it takes LoRA adapters."""
     weights: Literal["file", "directory", "any", "none"] = "any"
     """What the weights' path must be; `none`: the model may have no weights."""
     probe: Probe | None = None
@@ -74,6 +78,8 @@ class Backend(_Strict):
     """Pinned requirements of an environment of its own; empty: xserve cannot install it."""
     without: tuple[str, ...] = ()
     """Packages that requirements ask for and that are left out of the environment."""
+    only_when_named: bool = False
+    """With this backend the engine is never chosen by itself, only where a deploy entry names it."""
     install: str = ""
     """What a person types to get it, where xserve cannot."""
 

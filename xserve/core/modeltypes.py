@@ -15,15 +15,17 @@ class ModelType:
     routes: tuple[str, ...]  # inference paths that a model of this type answers
 
 
+_IMAGE_WORK = ("generations", "variations", "edits", "inpainting", "ocr")
+
 MODEL_TYPES: dict[str, ModelType] = {
     row.name: row
     for row in (
         ModelType("LLM", ("/v1/chat/completions", "/v1/completions")),
         ModelType("embedding", ("/v1/embeddings",)),
         ModelType("rerank", ("/v1/rerank",)),
-        ModelType("image", ()),
-        ModelType("audio", ()),
-        ModelType("flexible", ()),
+        ModelType("image", tuple(f"/v1/images/{name}" for name in _IMAGE_WORK)),
+        ModelType("audio", ("/v1/audio/transcriptions", "/v1/audio/translations", "/v1/audio/speech")),
+        ModelType("flexible", ("/v1/flexible/infers",)),
     )
 }
 

@@ -18,7 +18,9 @@ class Reason(StrEnum):
     BAD_WEIGHTS = "BadWeights"
     NEEDS_DOWNLOAD = "NeedsDownload"
     NO_GPU = "NoGpu"
+    NO_ENVIRONMENT = "NoEnvironment"
     # It is on its way.
+    PREPARING = "PreparingEnvironment"
     LOADING = "Loading"
     PROBING = "Probing"
     TURN = "WaitsForTurn"

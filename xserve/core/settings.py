@@ -66,6 +66,15 @@ class Limits(_Strict):
     """An idle connection is closed after this."""
 
 
+class Environments(_Strict):
+    """The environments that engines run in, made by uv from the packages in their manifests."""
+
+    make: bool = True
+    """Make one when a deployment needs it. Without, `xserve engines --install NAME` makes it."""
+    directory: str | None = None
+    """Absolute path of the folder that holds them; none: `environments` in the state layer."""
+
+
 class Settings(_Strict):
     """The daemon's settings. Changes take effect at its next start."""
 
@@ -83,6 +92,12 @@ class Settings(_Strict):
     """Names besides localhost that clients may put in the Host header."""
     allow_env: list[str] = ["CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "TOKENIZERS_PARALLELISM", "TZ"]
     """Environment variables that launches over the API may set. Others could make an engine load foreign code."""
+    allow_remote_code: list[str] = []
+    """Gate: patterns of registrations whose weights may bring code that is run, e.g. `jina-*`; `*`: all."""
+    allow_custom_launchers: list[str] = []
+    """Gate: patterns of launchers of flexible models besides those that ship with xserve, e.g. `ours.*`."""
+    launcher_dirs: list[str] = []
+    """Folders in which custom launchers are looked for."""
     watch: bool = True
     """Wake at file events. Without it changes are seen at the next resync, or at `xserve reload`."""
     resync: Pause = 30.0
@@ -99,6 +114,8 @@ class Settings(_Strict):
     """Replicas that may load at the same time."""
     engine_dirs: list[str] = []
     """Folders with further engines; they go before the ones that ship with xserve."""
+    environments: Environments = Field(default_factory=Environments.model_construct)
+    """Where engines run."""
     restart: Restart = Field(default_factory=Restart.model_construct)
     """Back-off."""
     logs: Logs = Field(default_factory=Logs.model_construct)

@@ -92,6 +92,7 @@ def _ready_sentence(serving: list[Instance]) -> str:
 
 _STATES = {
     Reason.SCALED_TO_ZERO: "disabled",
+    Reason.PREPARING: "preparing",
     Reason.LOADING: "starting",
     Reason.PROBING: "starting",
     Reason.TURN: "starting",

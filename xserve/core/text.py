@@ -12,6 +12,12 @@ _SIZE = re.compile(r"\d+(_\d+)?")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LONGEST = 10 * 365 * 24 * 3600.0  # ten years: more is a slip of the pen
+_MEMORY = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT]i?B)")
+_BYTES = {
+    f"{prefix}{unit}": base**power
+    for power, prefix in enumerate("KMGT", 1)
+    for unit, base in (("B", 1000), ("iB", 1024))
+}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
@@ -91,6 +97,16 @@ def parse_duration(value: Any) -> float:
     return float(seconds)
 
 
+def parse_memory(value: Any) -> int | float:
+    """`14GiB`, `900MB` -> bytes; a share of a card, more than 0 and at most 1, stays one."""
+    if isinstance(value, str) and (found := _MEMORY.fullmatch(value)):
+        return int(float(found.group(1)) * _BYTES[found.group(2)])
+    share = not isinstance(value, bool) and isinstance(value, int | float) and 0 < value <= 1
+    if not share and not (isinstance(value, int) and value > _BYTES["MiB"]):
+        raise ValueError(f"{value!r} is no amount of memory; write for example 14GiB, or 0.45 for a share of each card")
+    return float(value) if share else value
+
+
 def counted(number: int, one: str, many: str = "") -> str:
     """`1 file`, `2 files`; `many` is the plural where an s does not make it."""
     return f"{number} {one if number == 1 else many or one + 's'}"
@@ -116,5 +132,7 @@ Size = Annotated[Text, AfterValidator(check_size)]
 Uri = Annotated[Text, AfterValidator(check_uri)]
 Variable = Annotated[str, AfterValidator(check_variable)]
 VariableValue = Annotated[Text, AfterValidator(check_variable_value)]
+Memory = Annotated[int | float, BeforeValidator(parse_memory)]
+"""Bytes, or a share of each card as a fraction."""
 Seconds = Annotated[float, BeforeValidator(parse_duration)]
 """A duration; in Python a number of seconds."""

@@ -133,7 +133,7 @@ class EventView(_View):
 
     id: int
     time: float = Field(description="seconds since the epoch")
-    kind: str = Field(description="action, state, files, problem, request or daemon")
+    kind: str = Field(description="action, state, files, environment, problem, request or daemon")
     model: str = ""
     reason: str = ""
     message: str
@@ -148,7 +148,7 @@ class EngineVerdictView(_View):
     size: str
     quantization: str
     able: bool
-    reason: str = Field(description="why not; empty where it can")
+    reason: str = Field(description="why not, or what has to be done first; empty where it can now")
 
 
 class EngineView(_View):
@@ -158,6 +158,7 @@ class EngineView(_View):
     title: str
     description: str
     installed: bool
+    readiness: str = Field(description="installed, missing, absent (xserve can make it), making or failed")
     backend: str
     reason: str = Field(description="how to install it; empty where it is installed")
     serves: list[dict[str, Any]]

@@ -16,6 +16,7 @@ from xserve.core.desired import Order, Registration, Waiting, find_registration
 from xserve.core.judge import Verdict, judge
 from xserve.core.modeltypes import MODEL_TYPES
 from xserve.core.problems import Severity
+from xserve.core.reasons import Reason
 from xserve.core.refused import Kind, Refused
 from xserve.daemon.loop import Loop
 from xserve.daemon.tasks import Tasks
@@ -129,7 +130,7 @@ class Changes:
         if isinstance(found, Waiting):
             raise Refused(Kind.INVALID, f"Model not found, name: {order.entry.model}: {found.sentence}", "model_name")
         outcome = self._world.resolve_one(order)
-        if isinstance(outcome, Waiting):
+        if isinstance(outcome, Waiting) and outcome.reason is not Reason.PREPARING:
             raise Refused(Kind.INVALID, f"Model {found.name} cannot be launched: {outcome.sentence}")
 
     async def _try(self, uid: str) -> None:

@@ -22,7 +22,13 @@ from xserve.files.guard import MAX_BYTES
 from xserve.files.syntax import Document, SyntaxFault, parse
 
 # What another file may still bring: a warning, as configuration managers copy one file after the other.
-_MAY_COME = {Reason.NO_DEFINITION, Reason.NO_WEIGHTS, Reason.NEEDS_DOWNLOAD, Reason.NO_GPU}
+_MAY_COME = {
+    Reason.NO_DEFINITION,
+    Reason.NO_WEIGHTS,
+    Reason.NEEDS_DOWNLOAD,
+    Reason.NO_GPU,
+    Reason.PREPARING,
+}
 _STDIN = "/dev/stdin"
 
 

@@ -116,7 +116,8 @@ class DaemonControl:
                 name=each.manifest.name,
                 title=each.manifest.title,
                 description=each.manifest.description,
-                installed=each.backend is not None,
+                installed=each.installed,
+                readiness=each.readiness,
                 backend=each.backend or "",
                 reason=each.missing,
                 serves=[row.model_dump(mode="json") for row in each.manifest.serves],
@@ -139,11 +140,11 @@ class DaemonControl:
                 format=each.format,
                 size=each.size,
                 quantization=each.quantization,
-                able=not each.reason,
+                able=each.able,
                 reason=each.reason,
             )
             for registration in found
-            for each in verdicts(registration.definition, self._world.engines)
+            for each in verdicts(registration.definition, self._world.engines, self._world.gates)
         ]
 
     def log(self, uid: str, instance: str | None, lines: int) -> LogView:

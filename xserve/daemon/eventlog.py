@@ -26,7 +26,7 @@ class EventLog:
         self._closed = False
 
     def add(self, kind: str, message: str, *, model: str = "", reason: str = "", data: Row | None = None) -> None:
-        """Something happened. `kind`: action, state, files, problem, request or daemon."""
+        """Something happened. `kind`: action, state, files, environment, problem, request or daemon."""
         self.last += 1
         event = EventView(
             id=self.last, time=time.time(), kind=kind, model=model, reason=reason, message=message, data=data or {}

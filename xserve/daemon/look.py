@@ -11,10 +11,10 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
+from xserve.core.desired import Desired
 from xserve.core.text import counted
 from xserve.core.views import Candidate
 from xserve.daemon.eventlog import EventLog
-from xserve.daemon.loop import Loop
 from xserve.daemon.tasks import Tasks
 from xserve.daemon.world import Sight, World
 
@@ -28,9 +28,16 @@ _SPREAD = 0.1  # of the resync interval: several daemons on one file system do n
 class Looker:
     """Owns the looks: one at a time, each in a thread, its result given to the loop."""
 
-    def __init__(self, world: World, loop: Loop, events: EventLog, resync: float, rearm: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        world: World,
+        follow: Callable[[Desired], None],
+        events: EventLog,
+        resync: float,
+        rearm: Callable[[], None],
+    ) -> None:
         self._world = world
-        self._loop = loop
+        self._follow = follow  # what is wanted from now on
         self._events = events
         self._resync = resync
         self._rearm = rearm  # watch what is there now
@@ -57,7 +64,7 @@ class Looker:
         async with self._lock:
             sight = await asyncio.to_thread(self._observe, reload)
             self._tell(sight)
-            self._loop.see(sight.desired)
+            self._follow(sight.desired)
             return sight.changed
 
     def _observe(self, reload: bool) -> Sight:
@@ -96,7 +103,7 @@ class Looker:
             sight = await asyncio.to_thread(self._world.glance, paths)
             if sight is not None:
                 self._tell(sight)
-                self._loop.see(sight.desired)
+                self._follow(sight.desired)
 
     async def _reason(self) -> None:
         pause = self._resync * (1 + random.uniform(-_SPREAD, _SPREAD))  # noqa: S311 - not a secret

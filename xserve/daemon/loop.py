@@ -268,7 +268,15 @@ class Loop:
             self._timer = asyncio.get_running_loop().call_later(pause, self.think)
 
 
-_COMING = {Reason.LOADING, Reason.PROBING, Reason.TURN, Reason.UPDATING, Reason.BACK_OFF, Reason.NO_GPU}
+_COMING = {
+    Reason.PREPARING,
+    Reason.LOADING,
+    Reason.PROBING,
+    Reason.TURN,
+    Reason.UPDATING,
+    Reason.BACK_OFF,
+    Reason.NO_GPU,
+}
 _RETRY_AFTER = {Reason.PROBING: 1, Reason.LOADING: 5, Reason.BACK_OFF: 10}  # seconds
 
 

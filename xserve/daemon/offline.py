@@ -25,7 +25,7 @@ class Offline:
         layers = Layers.find(config)
         loaded = load_settings(layers)
         settings, problems = (Settings(version=1), tuple(loaded)) if isinstance(loaded, list) else (loaded, ())
-        world = World(layers, settle=0.0, hold=0.0, engine_dirs=settings.engine_dirs, keep=False)
+        world = World(layers, settings, settle=0.0, hold=0.0, keep=False)
         return cls(world, settings, problems)
 
     def missing(self) -> list[Problem]:

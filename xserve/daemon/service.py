@@ -16,6 +16,7 @@ from typing import Any
 
 from starlette.types import ASGIApp
 
+from xserve.core.desired import Desired
 from xserve.core.events import Drained, Event
 from xserve.core.reconcile import Policy
 from xserve.core.settings import Settings
@@ -25,6 +26,7 @@ from xserve.daemon.doors import Doors
 from xserve.daemon.eventlog import EventLog
 from xserve.daemon.look import Looker
 from xserve.daemon.loop import Loop, Parts
+from xserve.daemon.preparing import Preparer
 from xserve.daemon.tasks import Tasks
 from xserve.daemon.trials import Trials
 from xserve.daemon.world import World
@@ -71,9 +73,10 @@ class Daemon:
             forget=self.upstream.forget,
         )
         self.loop = Loop(self.parts)
-        self.world = World(layers, settle=settings.settle, hold=settings.resync, engine_dirs=settings.engine_dirs)
+        self.world = World(layers, settings, settle=settings.settle, hold=settings.resync)
         self.watch = Watch(self._wake_from_thread) if settings.watch else None
-        self.looker = Looker(self.world, self.loop, self.events, settings.resync, self._rearm)
+        self.looker = Looker(self.world, self._see, self.events, settings.resync, self._rearm)
+        self.preparer = Preparer(self.world.environments, self.events, self.looker.wake)
         self.trials = Trials(loop.time)
         around = Surroundings(
             watching=self._watching,
@@ -121,6 +124,7 @@ class Daemon:
         self.ready = False
         self.events.add("daemon", "leaving: no new requests; those in flight may end")
         self.control.close()
+        self.preparer.close()
         self.events.close()
         self.loop.nudge()
         await self._unless_hurried(self.doors.close(self.settings.drain_timeout))
@@ -151,6 +155,10 @@ class Daemon:
         return build_app(self.control, proxy, rules=self.doors.rules(), engine_metrics=metrics)
 
     # --- what the parts tell each other --------------------------------------------------------------------
+
+    def _see(self, desired: Desired) -> None:
+        self.loop.see(desired)
+        self.preparer.follow(desired)
 
     def _report(self, event: Event) -> None:
         self.loop.report(event)

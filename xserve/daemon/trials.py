@@ -18,7 +18,7 @@ from xserve.core.views import FailureView, ModelView
 KEPT_SECONDS = 600.0
 """How long the error of a failed launch is shown."""
 
-_PATIENT = {Reason.NO_GPU}  # waiting that may end by itself
+_PATIENT = {Reason.NO_GPU, Reason.PREPARING}  # waiting that may end by itself
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,14 +13,24 @@ from typing import TYPE_CHECKING, Any
 
 from xserve import __version__
 from xserve.core.deploy import entries_of
-from xserve.core.desired import Deployment, Desired, Order, Registration, Waiting, resolve, template_trouble
-from xserve.core.engines import Engine, specs_of
+from xserve.core.desired import (
+    Deployment,
+    Desired,
+    Means,
+    Order,
+    Registration,
+    Waiting,
+    resolve,
+    template_trouble,
+)
+from xserve.core.engines import Engine, Gates, specs_of
 from xserve.core.judge import judge
 from xserve.core.problems import Problem
 from xserve.core.reasons import Reason
 from xserve.core.refused import Kind, Refused
+from xserve.core.settings import Settings
 from xserve.core.text import path_of
-from xserve.daemon.discovery import bundled, discover
+from xserve.daemon.discovery import Found, bundled, discover, equip
 from xserve.files.examine import Accepted, Name, document_hash, positions
 from xserve.files.journal import Journal
 from xserve.files.layers import Layers
@@ -31,6 +41,7 @@ from xserve.files.tree import Positions
 from xserve.files.weights import WeightsIndex
 from xserve.files.writer import StorageFull, file_name, remove
 from xserve.files.writer import replace as write_file
+from xserve.runtime.environments import Environments
 
 if TYPE_CHECKING:
     from xserve.core.views import Candidate  # `check` works without the shapes of the API
@@ -60,6 +71,19 @@ class Sight:
         return (*self.file_problems, *self.desired.problems)
 
 
+def gates_of(settings: Settings) -> Gates:
+    """What the settings allow."""
+    return Gates(
+        tuple(settings.allow_remote_code), tuple(settings.allow_custom_launchers), tuple(settings.launcher_dirs)
+    )
+
+
+def environments_of(layers: Layers, settings: Settings) -> Environments:
+    """Where engines' environments are."""
+    directory = settings.environments.directory
+    return Environments(Path(directory) if directory else layers.state / "environments")
+
+
 def declared_names(kind: FileKind, value: Any) -> Mapping[Name, Place]:
     """What a document declares: a registration, or the public names of a deploy file; with the place of each."""
     if kind == "model":
@@ -73,12 +97,12 @@ class World:
     Everything else may be called by any thread at any time: it writes files, or reads values that a look replaces.
     """
 
-    def __init__(
-        self, layers: Layers, *, settle: float, hold: float, engine_dirs: Sequence[str], keep: bool = True
-    ) -> None:
+    def __init__(self, layers: Layers, settings: Settings, *, settle: float, hold: float, keep: bool = True) -> None:
         """`keep`: whether the accepted generation is written to disk; a mere question does not write."""
         self.layers = layers
-        self._engine_dirs = tuple(engine_dirs)
+        self._settings = settings
+        self.gates = gates_of(settings)
+        self.environments = environments_of(layers, settings)
         self.weights = WeightsIndex()
         journal = Journal(str(layers.journal), read_only=not keep)
         sources = layers.sources(builtin=bundled("models.d"))
@@ -87,23 +111,28 @@ class World:
         self._file_problems: tuple[Problem, ...] = ()
         self.sight = Sight()
         self._names: Declared = {}  # what the sight was made of
-        self._found: tuple[list[Engine], list[Problem]] | None = None
+        self._found: tuple[list[Found], list[Problem]] | None = None
         self._placing: tuple[Accepted, Positions] | None = None  # the document that was last asked for a place
 
     @property
     def engines(self) -> list[Engine]:
-        """Every engine, looked for when first asked: a definition is judged without them."""
-        return self._discovered()[0]
+        """Every engine as it stands now. Looked for when first asked: a definition is judged without them."""
+        make = self._settings.environments.make
+        return [equip(each, self.environments, make=make) for each in self._discovered()[0]]
 
-    def _discovered(self) -> tuple[list[Engine], list[Problem]]:
+    def _discovered(self) -> tuple[list[Found], list[Problem]]:
         if self._found is None:
-            self._found = discover(self._engine_dirs)
+            self._found = discover(self._settings.engine_dirs)
         return self._found
+
+    def _means(self) -> Means:
+        return Means(self.engines, self.weights, self.gates, self.sight.desired.deployments)
 
     def observe(self, *, reload: bool = False) -> Sight:
         """One look at everything; also kept as `sight`. `reload`: settle nothing, end holds."""
         if reload:
-            self._found = discover(self._engine_dirs)  # one may have been installed
+            self._found = discover(self._settings.engine_dirs)  # one may have been added
+            self.environments.forgive()
         look = self._store.look(reload=reload)
         if look.changed or self._look is None:
             self._look, self._file_problems = look, look.problems
@@ -138,7 +167,7 @@ class World:
 
     def resolve_one(self, order: Order) -> Deployment | Waiting:
         """What would become of one more deploy entry."""
-        desired = resolve(self.sight.registrations, {order.uid: order}, self.engines, self.weights)
+        desired = resolve(self.sight.registrations, {order.uid: order}, self._means())
         return desired.deployments.get(order.uid) or desired.waiting[order.uid]
 
     def definition_trouble(self, value: Mapping[str, Any]) -> str:
@@ -183,8 +212,10 @@ class World:
 
     def _weigh(self, sight: Sight, again_in: float | None) -> Sight:
         """Resolve the entries, which looks at the weights; they may have arrived."""
-        engines, troubles = self._discovered() if sight.orders else ([], [])
-        desired = resolve(sight.registrations, sight.orders, engines, self.weights)
+        if not sight.orders:
+            return replace(sight, desired=Desired(), pending=again_in is not None, again_in=again_in)
+        desired = resolve(sight.registrations, sight.orders, self._means())
+        troubles = self._discovered()[1]
         desired = replace(desired, problems=(*troubles, *(self._placed(each) for each in desired.problems)))
         wants_weights = any(each.reason is Reason.NO_WEIGHTS for each in desired.waiting.values())
         soon = [each for each in (again_in, _WEIGHTS_INTERVAL if wants_weights else None) if each is not None]

@@ -12,8 +12,8 @@ import pytest
 
 from xserve.core.actions import Explanation
 from xserve.core.deploy import entries_of
-from xserve.core.desired import Deployment, Desired, Order, Registration, Weights, resolve
-from xserve.core.engines import Engine, verdicts
+from xserve.core.desired import Deployment, Desired, Means, Order, Registration, Weights, resolve
+from xserve.core.engines import Engine, Gates, verdicts
 from xserve.core.judge import judge
 from xserve.core.lifecycle import Instance, State
 from xserve.core.manifest import Backend, Manifest, Serves
@@ -164,7 +164,8 @@ class MemoryControl:
                 name=engine.manifest.name,
                 title=engine.manifest.title,
                 description=engine.manifest.description,
-                installed=engine.backend is not None,
+                installed=engine.installed,
+                readiness=engine.readiness,
                 backend=engine.backend or "",
                 reason=engine.missing,
                 serves=[],
@@ -186,7 +187,7 @@ class MemoryControl:
                 able=not each.reason,
                 reason=each.reason,
             )
-            for each in verdicts(found[0].definition, ENGINES)
+            for each in verdicts(found[0].definition, ENGINES, Gates())
         ]
 
     async def register(self, model_type: str, text: str, *, persist: bool) -> None:
@@ -264,7 +265,7 @@ class MemoryControl:
             raise self.refuses
 
     def _desired(self) -> Desired:
-        return resolve(self.found, self.orders, ENGINES, lambda path, form: Weights("file", chat_template=True))
+        return resolve(self.found, self.orders, Means(ENGINES, lambda path, form: Weights("file", chat_template=True)))
 
     def _views(self) -> list[ModelView]:
         desired = self._desired()

@@ -1,0 +1,226 @@
+"""The environments of engines on disk: made by uv, whole or not there at all.
+
+An environment is a folder named by what is in it, so a changed requirement makes a new one beside the old. It
+counts only with its seal, a file that is written last: what a kill leaves unfinished has none, and is made anew.
+Whoever makes one holds a lock, which uv inherits: an orphaned uv keeps others out until it is done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from uv import find_uv_bin
+
+from xserve.core.environment import Environment, Readiness
+
+_SEAL = "xserve-environment.json"
+_LAST_LINES = 12  # of what uv says about a failure
+_FRAME = re.compile(r"[\x00-\x1f│╰─▶├×]+")
+_FIRST_PAUSE, _LONGEST_PAUSE = 30.0, 600.0  # seconds before a failed one is tried again; doubled each time
+
+Tell = Callable[[str], None]
+
+
+class MakingFailedError(Exception):
+    """An environment could not be made; the sentence is what uv said."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    sentence: str
+    count: int
+    retry_at: float  # monotonic seconds
+
+
+class Environments:
+    """All environments below one folder. May be used by any thread."""
+
+    def __init__(self, root: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self.root = root
+        self._clock = clock
+        self._progress: dict[str, str] = {}
+        self._failures: dict[str, _Failure] = {}
+        self._uv = _Uv()
+
+    def close(self) -> None:
+        """End what is being made: it fails."""
+        self._uv.close()
+
+    def python(self, environment: Environment) -> str:
+        """Path of its interpreter."""
+        return str(self.root / environment.name / "bin" / "python")
+
+    def readiness(self, environment: Environment) -> tuple[Readiness, str]:
+        """Whether it can be used, and how far it is or what went wrong."""
+        if (self.root / environment.name / _SEAL).exists():
+            return Readiness.INSTALLED, ""
+        progress = self._progress.get(environment.name)
+        if progress is not None:
+            return Readiness.MAKING, progress
+        failure = self._failures.get(environment.name)
+        return (Readiness.FAILED, failure.sentence) if failure else (Readiness.ABSENT, "")
+
+    def due(self, environment: Environment) -> bool:
+        """Whether it should be made now: nobody does, and it did not fail just now."""
+        failure = self._failures.get(environment.name)
+        resting = failure is not None and self._clock() < failure.retry_at
+        return environment.name not in self._progress and not resting
+
+    def forgive(self) -> None:
+        """Forget failures: whoever asks for a reload has mended something."""
+        self._failures.clear()
+
+    def begin(self, environment: Environment) -> None:
+        """Somebody is about to make it."""
+        self._progress[environment.name] = "it is about to begin"
+
+    def make(self, environment: Environment, tell: Tell) -> None:
+        """Make it, unless it is there. Blocks for as long as it takes; `tell` gets each step in words.
+
+        Raises MakingFailedError with uv's own last lines.
+        """
+
+        def progress(words: str) -> None:
+            self._progress[environment.name] = words
+            tell(words)
+
+        try:
+            self._make(environment, progress)
+            self._failures.pop(environment.name, None)
+        except (MakingFailedError, OSError) as error:
+            self._remember(environment, str(error))
+            raise MakingFailedError(str(error)) from error
+        finally:
+            self._progress.pop(environment.name, None)
+
+    def _make(self, environment: Environment, tell: Tell) -> None:
+        folder = self.root / environment.name
+        self.root.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with _locked(folder.with_suffix(".lock"), tell) as lock:
+            if (folder / _SEAL).exists():
+                return
+            shutil.rmtree(folder, ignore_errors=True)
+            try:
+                self._install(environment, folder, lock, tell)
+                _seal(environment, folder)
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+
+    def _install(self, environment: Environment, folder: Path, lock: int, tell: Tell) -> None:
+        tell("making an empty environment")
+        self._uv.run(["venv", "--no-project", "--python", sys.executable, str(folder)], lock, tell)
+        python = str(folder / "bin" / "python")
+        arguments = ["pip", "install", "--python", python, "--compile-bytecode", *environment.packages]
+        if environment.without:
+            overrides = folder / "left-out.txt"
+            overrides.write_text("".join(f"{name} ; sys_platform == 'never'\n" for name in environment.without))
+            arguments += ["--override", str(overrides)]
+        tell(f"installing {', '.join(environment.packages)}")
+        self._uv.run(arguments, lock, tell)
+
+    def _remember(self, environment: Environment, sentence: str) -> None:
+        before = self._failures.get(environment.name)
+        count = before.count + 1 if before else 1
+        pause = min(_FIRST_PAUSE * 2 ** (count - 1), _LONGEST_PAUSE)
+        self._failures[environment.name] = _Failure(sentence, count, self._clock() + pause)
+
+
+@contextlib.contextmanager
+def _locked(path: Path, tell: Tell) -> Iterator[int]:
+    """Hold the lock file; its descriptor is handed to uv."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            tell("another process makes it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield file
+    finally:
+        os.close(file)
+
+
+class _Uv:
+    """Runs uv, and ends it where the daemon leaves."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[str]] = set()
+        self._closed = False
+
+    def run(self, arguments: list[str], lock: int, tell: Tell) -> None:
+        """Run uv to its end. What it says is progress; raises MakingFailedError with its last lines."""
+        process = subprocess.Popen(
+            [find_uv_bin(), "--no-progress", "--color", "never", *arguments],
+            env=uv_environment(os.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=[lock],
+            start_new_session=True,  # a Ctrl-C at the terminal is the daemon's to handle
+            text=True,
+            errors="replace",
+        )
+        self._running.add(process)
+        try:
+            if self._closed:
+                process.terminate()
+            said = _listen(process, tell)
+            if process.wait() != 0:
+                raise MakingFailedError(" ".join(said[-_LAST_LINES:]) or f"uv ended with status {process.returncode}")
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+        finally:
+            self._running.discard(process)
+
+    def close(self) -> None:
+        """End what runs, and whatever is begun later."""
+        self._closed = True
+        for process in tuple(self._running):
+            process.terminate()
+
+
+def _listen(process: subprocess.Popen[str], tell: Tell) -> list[str]:
+    """Every line that it says, told as it comes but for the list of packages at the end."""
+    said: list[str] = []
+    assert process.stderr is not None
+    with process.stderr:
+        for line in process.stderr:
+            words = " ".join(_FRAME.sub(" ", line).split())
+            if words:
+                said.append(words)
+                if not words.startswith(("+ ", "- ", "~ ")):
+                    tell(words)
+    return said
+
+
+def uv_environment(inherited: Mapping[str, str]) -> dict[str, str]:
+    """uv's environment: what the operator told pip about package indexes holds for uv, unless uv was told itself."""
+    names = {"PIP_INDEX_URL": "UV_DEFAULT_INDEX", "PIP_EXTRA_INDEX_URL": "UV_INDEX", "PIP_FIND_LINKS": "UV_FIND_LINKS"}
+    told = {ours: inherited[theirs] for theirs, ours in names.items() if inherited.get(theirs)}
+    return {"UV_HTTP_TIMEOUT": "180", "UV_LINK_MODE": "hardlink", **told, **inherited}
+
+
+def _seal(environment: Environment, folder: Path) -> None:
+    """Say that it is whole; the last thing that is written."""
+    content = json.dumps({**asdict(environment), "made": time.time()}, indent=2)
+    unsealed = folder / f"{_SEAL}.{os.getpid()}.{threading.get_ident()}"
+    with unsealed.open("w") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    unsealed.rename(folder / _SEAL)

@@ -34,7 +34,7 @@ class Constraint:
         return bool(self._matcher.is_stopped())
 
     def mask(self, row: torch.Tensor) -> None:
-        """Take every chance from the tokens that may not come next. `row`: the logits (vocabulary), changed in place."""
+        """Take every chance from the tokens that may not come next. `row`: one row of logits, changed in place."""
         bits = numpy.frombuffer(self._matcher.compute_bitmask(), dtype=numpy.uint8)
         allowed = numpy.unpackbits(bits, count=row.shape[-1], bitorder="little").view(bool)
         row.masked_fill_(torch.from_numpy(~allowed).to(row.device), float("-inf"))

@@ -1,8 +1,9 @@
 """Messages as clients send them, in the form that a chat template reads.
 
-Two things differ from template to template, and only trying tells which: whether `content` may be a list of
-parts, and whether it may be a plain string. The arguments of earlier tool calls come as JSON text and are
-wanted as objects, so that a template can write them in its own way.
+Templates differ, and only trying tells how: some read a `content` that is a plain string, some one that is a list
+of parts, some both. In an earlier message that only called tools, some want a content that is none and some an
+empty one; its arguments, which clients send as JSON text, are wanted as that text by some and as an object by most.
+Each template is therefore tried, once, on short conversations.
 """
 
 from __future__ import annotations
@@ -13,38 +14,57 @@ from dataclasses import dataclass
 from typing import Any
 
 NEEDLE = "needle"
+Message = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """Which contents a template reads."""
+    """What a template reads."""
 
-    strings: bool = True
-    parts: bool = True
+    strings: bool = True  # a content that is a string
+    parts: bool = True  # a content that is a list of parts
+    objects: bool = True  # arguments of a tool call that are an object, not JSON text
+    empty: str | None = ""  # the content of a message that only calls
 
 
-def find_form(render: Callable[[list[dict[str, Any]]], str]) -> Form:
+def find_form(render: Callable[[list[Message]], str]) -> Form:
     """The form that `render`, which may raise anything, puts whole into a prompt."""
 
-    def reads(content: Any) -> bool:
+    def reads(messages: list[Message], *raw: str) -> bool:
+        """Whether the needle is in the prompt, and not because a value was printed raw."""
         try:
-            prompt = render([{"role": "user", "content": content}])
+            prompt = render(messages)
         except Exception:
             return False
-        return NEEDLE in prompt and "'text'" not in prompt and '"text"' not in prompt
+        return NEEDLE in prompt and not any(trace in prompt for trace in raw)
 
-    parts = reads([{"type": "text", "text": NEEDLE}])
-    return Form(strings=reads(NEEDLE) or not parts, parts=parts)
+    parts = reads([_asking([{"type": "text", "text": NEEDLE}])], "'text'", '"text"')
+    strings = reads([_asking(NEEDLE)]) or not parts
+    ways = ((objects, empty) for objects in (True, False) for empty in (None, ""))
+    readable = (way for way in ways if reads(_called(*way), f"'{NEEDLE}'"))
+    objects, empty = next(readable, (True, ""))
+    return Form(strings, parts, objects, empty)
 
 
-def adapt(messages: Sequence[Mapping[str, Any]], form: Form) -> list[dict[str, Any]]:
+def _asking(content: Any) -> Message:
+    return {"role": "user", "content": content}
+
+
+def _called(objects: bool, content: str | None) -> list[Message]:
+    """A conversation in which a tool was called."""
+    arguments = {NEEDLE: 1} if objects else f'{{"{NEEDLE}": 1}}'
+    call = {"id": "123456789", "type": "function", "function": {"name": "tool", "arguments": arguments}}
+    return [_asking("?"), {"role": "assistant", "content": content, "tool_calls": [call]}]
+
+
+def adapt(messages: Sequence[Mapping[str, Any]], form: Form) -> list[Message]:
     """The messages in this form. Raises ValueError for a message that is no object."""
     if not all(isinstance(message, Mapping) for message in messages):
         raise ValueError("Each message must be an object with a role and a content.")
-    return [_with_calls(_with_content(dict(message), form)) for message in messages]
+    return [_with_calls(_with_content(dict(message), form), form) for message in messages]
 
 
-def _with_content(message: dict[str, Any], form: Form) -> dict[str, Any]:
+def _with_content(message: Message, form: Form) -> Message:
     content = message.get("content")
     if isinstance(content, list) and not form.parts:
         message["content"] = "\n".join(_text(part) for part in content)
@@ -61,19 +81,23 @@ def _text(part: Any) -> str:
     raise ValueError("This model's chat template takes text alone; a message brings a part of another type.")
 
 
-def _with_calls(message: dict[str, Any]) -> dict[str, Any]:
+def _with_calls(message: Message, form: Form) -> Message:
     calls = message.get("tool_calls")
-    if isinstance(calls, list):
-        message["tool_calls"] = [_with_arguments(call) for call in calls]
+    if isinstance(calls, list) and calls:
+        message["tool_calls"] = [_with_arguments(call, form) for call in calls]
+        message["content"] = message.get("content") or form.empty
     return message
 
 
-def _with_arguments(call: Any) -> Any:
+def _with_arguments(call: Any, form: Form) -> Any:
     if not isinstance(call, Mapping) or not isinstance(call.get("function"), Mapping):
         raise ValueError("Each of a message's tool_calls must be an object with a function.")
     function = dict(call["function"])
-    if isinstance(function.get("arguments"), str):
-        function["arguments"] = _object(function["arguments"])
+    arguments = function.get("arguments")
+    if form.objects and isinstance(arguments, str):
+        function["arguments"] = _object(arguments)
+    if not form.objects and isinstance(arguments, Mapping):
+        function["arguments"] = json.dumps(arguments, ensure_ascii=False)
     return {**call, "function": function}
 
 

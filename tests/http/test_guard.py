@@ -117,10 +117,12 @@ async def test_json_and_no_body_pass():
 
 
 async def test_multipart_passes_only_where_uploads_are_taken():
-    guard = Guard(app, GuardRules(uploads=("/v1/audio/",)))
+    guard = Guard(app, GuardRules(uploads=frozenset({"/v1/audio/transcriptions"})))
     upload = {"content_type": "multipart/form-data; boundary=x", "content_length": "9"}
     assert (await ask(guard, "POST", "/v1/audio/transcriptions", **upload))[0] == 204
     assert (await ask(guard, "POST", "/v1/models", **upload))[0] == 415
+    assert (await ask(guard, "POST", "/v1/audio/transcriptions/more", **upload))[0] == 415
+    assert (await ask(guard, "POST", "/v1/audio/transcriptions", origin="http://evil.example", **upload))[0] == 403
     assert (await ask(Guard(app), "POST", "/v1/audio/transcriptions", **upload))[0] == 415
 
 

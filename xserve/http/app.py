@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cache
 
 from prometheus_client import CollectorRegistry
@@ -49,8 +50,10 @@ def build_app(
     registry.register(TrafficCollector(proxy.traffic))
     registry.register(StatusCollector(control))
     made = cache(lambda: document(ROUTES))
-    parts = Parts(control, proxy.traffic, proxy.upstream, registry, engine_metrics or {}, made)
-    return Guard(Translator(Dispatch(ROUTES, parts, proxy)), rules)
+    metrics = engine_metrics or {}
+    parts = Parts(control, proxy.traffic, proxy.upstream, registry, metrics, made, proxy.underway, proxy.gallery)
+    uploads = frozenset(route.path for route in ROUTES if route.form)
+    return Guard(Translator(Dispatch(ROUTES, parts, proxy)), replace(rules or GuardRules(), uploads=uploads))
 
 
 class Dispatch:
@@ -62,7 +65,7 @@ class Dispatch:
         for route in routes:
             app: ASGIApp
             if isinstance(route.handler, Forward):
-                app = Guarded(route, proxy.route(route.path, *types_of(route.path)))
+                app = Guarded(route, proxy.route(route.path, *types_of(route.path), links=route.handler.links))
                 self._inference[route.key] = app
             else:
                 app = Endpoint(route, route.handler, parts)

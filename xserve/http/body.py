@@ -1,11 +1,13 @@
 """Request bodies: read with a cap, find what routing needs, change single members.
 
 Bodies with images are many megabytes, so nothing is built that is not needed: a typed decoder finds `model`
-and `stream` and skips the rest, and a change keeps the bytes of every other member's value as they came.
+and its like and skips the rest, and a change keeps the bytes of every other member's value as they came.
+Uploads are the matter of `http.form`.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +18,8 @@ from starlette.types import Receive, Scope
 from xserve.http.errors import ApiError
 
 Body = bytes | bytearray
+MAX_ID = 128
+"""Characters of a request's id; a longer one is none."""
 
 
 class ClientGoneError(Exception):
@@ -28,14 +32,22 @@ class Asked:
 
     model: str
     stream: bool
+    request_id: str = ""  # the name that the client gives to the request, if any
 
 
 class _Routing(msgspec.Struct):
     model: str
     stream: bool | None = None
+    request_id: Any = None
+    kwargs: Any = None  # Xinference's client puts further members there, as JSON text
+
+
+class _Further(msgspec.Struct):
+    request_id: Any = None
 
 
 _routing = msgspec.json.Decoder(_Routing)
+_further = msgspec.json.Decoder(_Further)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NULL = b"null"
 
@@ -71,7 +83,16 @@ def find_model(content_type: str, body: Body) -> Asked:
         raise _unfit(error) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ApiError(400, f"The body is not valid JSON: {error}.", code="invalid_json") from error
-    return Asked(routing.model, bool(routing.stream))
+    return Asked(routing.model, bool(routing.stream), chosen_id(routing.request_id, routing.kwargs))
+
+
+def chosen_id(request_id: Any, kwargs: Any) -> str:
+    """The id in either place, empty where neither has one that can be used: short, and fit for a header."""
+    if isinstance(kwargs, str) and "request_id" in kwargs:
+        with contextlib.suppress(msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+            request_id = request_id or _further.decode(kwargs).request_id
+    usable = isinstance(request_id, str) and request_id.isascii() and request_id.isprintable()
+    return request_id if usable and len(request_id) <= MAX_ID else ""
 
 
 def splice(body: Body, members: Mapping[str, Any], defaults: Mapping[str, Any]) -> bytes:
@@ -80,15 +101,26 @@ def splice(body: Body, members: Mapping[str, Any], defaults: Mapping[str, Any]) 
     The values of all other members keep their bytes. The body must have passed `find_model`.
     Raises ApiError 400 where a member that routing skipped turns out to be malformed.
     """
-    try:
-        content: dict[str, Any] = dict(_members.decode(body))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ApiError(400, f"The body is not valid JSON: {error}.", code="invalid_json") from error
+    content: dict[str, Any] = dict(_open(body))
     for name, value in defaults.items():
         if name not in content or bytes(content[name]) == _NULL:
             content[name] = value
     content.update(members)
     return msgspec.json.encode(content)
+
+
+def member(body: Body, name: str) -> Any:
+    """The value of one member, None where it is absent. Raises ApiError 400 as `splice` does."""
+    found = _open(body).get(name)
+    return None if found is None else msgspec.json.decode(found)
+
+
+def _open(body: Body) -> dict[str, msgspec.Raw]:
+    """The members, their values as they came."""
+    try:
+        return _members.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ApiError(400, f"The body is not valid JSON: {error}.", code="invalid_json") from error
 
 
 def _check_announced(scope: Scope, limit: int) -> None:

@@ -10,7 +10,9 @@ from prometheus_client import CollectorRegistry
 from starlette.requests import Request
 
 from xserve.http.control import Control
+from xserve.http.gallery import Gallery
 from xserve.http.traffic import Traffic
+from xserve.http.underway import Underway
 from xserve.http.upstream import Upstream
 
 Body = TypeVar("Body")
@@ -27,6 +29,8 @@ class Parts:
     registry: CollectorRegistry  # the daemon's own figures
     engine_metrics: Mapping[str, str]  # engine -> the path of its Prometheus text; engines without one are absent
     document: Callable[[], bytes]  # the OpenAPI document
+    underway: Underway
+    gallery: Gallery
 
 
 @dataclass(frozen=True, slots=True)

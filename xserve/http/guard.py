@@ -40,8 +40,8 @@ class GuardRules:
     """Names (without port) that a Host or an Origin may have."""
     check_host: bool = True
     """Off where the listener is meant for other machines and no names are configured."""
-    uploads: tuple[str, ...] = ()
-    """Beginnings of the paths that take multipart/form-data."""
+    uploads: frozenset[str] = frozenset()
+    """Paths that take multipart/form-data, which a page can send without asking; its Origin is checked all the same."""
 
 
 class Guard:
@@ -103,7 +103,7 @@ class Guard:
         kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
         if kind == b"application/json":
             return
-        if kind == b"multipart/form-data" and scope["path"].startswith(self._rules.uploads):
+        if kind == b"multipart/form-data" and scope["path"] in self._rules.uploads:
             return
         raise ApiError(415, "The body needs the header Content-Type: application/json.", code="wrong_content_type")
 

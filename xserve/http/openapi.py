@@ -19,6 +19,7 @@ _Schemas = dict[tuple[Key, JsonSchemaMode], Any]
 
 _TEMPLATE = "#/components/schemas/{model}"
 _JSON = "application/json"
+_FORM = "multipart/form-data"
 _ERROR_REF = {"$ref": "#/components/responses/Error"}
 
 
@@ -63,6 +64,7 @@ def _schemas(routes: list[Route]) -> tuple[_Schemas, Json]:
     wanted: list[tuple[Key, JsonSchemaMode, TypeAdapter[Any]]] = [
         (route.key, "validation", TypeAdapter(route.request)) for route in routes if route.request
     ]
+    wanted += [((_FORM, route.path), "validation", TypeAdapter(route.form)) for route in routes if route.form]
     wanted += [(route.key, "serialization", TypeAdapter(route.response)) for route in routes]
     wanted.append((("", "error"), "serialization", TypeAdapter(Error)))
     schemas, shared = TypeAdapter.json_schemas(wanted, ref_template=_TEMPLATE)
@@ -81,10 +83,13 @@ def _operation(route: Route, schemas: _Schemas) -> Json:
     if isinstance(route.handler, Forward):
         types = " and ".join(types_of(route.path))
         operation["description"] = f"For models of type {types}. The engine may know further members."
-    if route.request:
+    bodies = {_JSON: (route.request, route.key), _FORM: (route.form, (_FORM, route.path))}
+    if taken := {media: (model, key) for media, (model, key) in bodies.items() if model}:
         operation["requestBody"] = {
-            "required": any(field.is_required() for field in route.request.model_fields.values()),
-            "content": {_JSON: {"schema": schemas[(route.key, "validation")]}},
+            "required": any(
+                field.is_required() for model, _ in taken.values() for field in model.model_fields.values()
+            ),
+            "content": {media: {"schema": schemas[(key, "validation")]} for media, (_, key) in taken.items()},
         }
     return operation
 

@@ -18,11 +18,16 @@ from time import monotonic
 from starlette.types import Receive, Scope, Send
 
 from xserve.core.manifest import ModelType
-from xserve.http.body import Asked, Body, ClientGoneError, find_model, read_body, splice
+from xserve.http.body import Asked, Body, ClientGoneError, find_model, read_body
 from xserve.http.departure import Departure
 from xserve.http.errors import ApiError, Headers, retry_after, send_error
-from xserve.http.relay import BrokenReplyError, Relay
+from xserve.http.fitting import fit
+from xserve.http.form import find_in_form, is_form
+from xserve.http.gallery import Gallery
+from xserve.http.links import Links
+from xserve.http.relay import BrokenReplyError, Change, Relay
 from xserve.http.traffic import Lease, Target, Traffic
+from xserve.http.underway import Errand, Underway
 from xserve.http.upstream import Upstream, request_head, request_line
 from xserve.http.wire import MalformedError, Reply, UnreachableError, UpstreamError
 
@@ -43,14 +48,25 @@ class ProxyLimits:
 class Proxy:
     """What all inference routes share, and where they are made."""
 
-    def __init__(self, traffic: Traffic, upstream: Upstream, limits: ProxyLimits | None = None) -> None:
+    def __init__(
+        self,
+        traffic: Traffic,
+        upstream: Upstream,
+        limits: ProxyLimits | None = None,
+        gallery: Gallery | None = None,
+    ) -> None:
         self.traffic = traffic
         self.upstream = upstream
         self.limits = limits or ProxyLimits()
+        self.underway = Underway()
+        self.gallery = gallery or Gallery()
 
-    def route(self, path: str, *types: ModelType) -> InferenceRoute:
-        """The ASGI application for the engines' `path`, which only models of these types serve."""
-        return InferenceRoute(self, path, types)
+    def route(self, path: str, *types: ModelType, links: bool = False) -> InferenceRoute:
+        """The ASGI application for the engines' `path`, which only models of these types serve.
+
+        With `links` the images of a reply become links, unless the client wants them as they are.
+        """
+        return InferenceRoute(self, path, types, Links(self.gallery) if links else None)
 
 
 @dataclass(slots=True)
@@ -62,15 +78,19 @@ class _Call:
     head: bytes
     body: Body
     request_id: str
+    change: Change | None  # of the reply
+    errand: Errand | None = None
     outcome: str = "5xx"
 
 
 class InferenceRoute:
     """One inference route."""
 
-    def __init__(self, proxy: Proxy, path: str, types: tuple[ModelType, ...]) -> None:
+    def __init__(self, proxy: Proxy, path: str, types: tuple[ModelType, ...], links: Links | None) -> None:
         self._traffic = proxy.traffic
         self._upstream = proxy.upstream
+        self._underway = proxy.underway
+        self._links = links
         self._limits = proxy.limits
         self._path = path
         self._request_line = request_line("POST", path)
@@ -88,13 +108,15 @@ class InferenceRoute:
     def _prepare(self, scope: Scope, body: Body) -> _Call:
         """Find out who is asked for what. Raises ApiError where the request is at fault."""
         headers = [pair for pair in scope["headers"] if pair[0] in _FORWARDED]
-        asked = find_model(_content_type(headers), body)
+        kind = _content_type(headers)
+        asked = find_in_form(kind, body) if is_form(kind) else find_model(kind, body)
         target = self._find(asked.model)
-        body = _fit(body, asked, target)
-        request_id = scope.get("state", {}).get("request_id") or token_hex(8)
-        headers.append((b"x-request-id", request_id.encode("ascii")))
+        change = self._links.change(scope, asked, body) if self._links else None
+        body = fit(body, asked, target)
+        request_id = asked.request_id or scope.get("state", {}).get("request_id") or token_hex(8)
+        headers.append((b"x-request-id", request_id.encode()))
         head = request_head(self._request_line, len(body), headers)
-        return _Call(target, asked, head, body, request_id)
+        return _Call(target, asked, head, body, request_id, change)
 
     def _find(self, name: str) -> Target:
         target = self._traffic.resolve(name)
@@ -121,12 +143,16 @@ class InferenceRoute:
     async def _serve(self, call: _Call, relay: Relay) -> None:
         """Answer the request. Raises ApiError while nothing has been sent."""
         lease: Lease | None = None
+        well = False
         try:
             lease, reply = await self._place(call)
             await self._relay(call, reply, relay)
+            well = call.outcome == "2xx"
         except UpstreamError as error:
             raise _bad_gateway(error) from error
         finally:
+            if call.errand is not None:
+                self._underway.end(call.errand, well=well)
             if lease is not None:
                 lease.release()
 
@@ -155,6 +181,7 @@ class InferenceRoute:
         return self._traffic.enter(target.uid, unreachable)
 
     async def _ask(self, lease: Lease, call: _Call) -> Reply:
+        call.errand = self._underway.begin(call.request_id, lease.address)
         seconds = self._limits.first_byte_seconds
         if seconds is None:
             return await self._upstream.send(lease.address, call.head, call.body)
@@ -168,7 +195,7 @@ class InferenceRoute:
     async def _relay(self, call: _Call, reply: Reply, relay: Relay) -> None:
         call.outcome = _outcome(reply.status)
         try:
-            await relay.pass_on(reply, stream=call.asked.stream)
+            await relay.pass_on(reply, stream=call.asked.stream, change=call.change)
         except BrokenReplyError as error:
             call.outcome = "5xx"
             log.warning("request %s: reply broken off: %s", call.request_id, error)
@@ -178,14 +205,6 @@ class InferenceRoute:
 
 def _content_type(headers: Headers) -> str:
     return next((value.decode("latin-1") for name, value in headers if name == b"content-type"), "")
-
-
-def _fit(body: Body, asked: Asked, target: Target) -> Body:
-    """The body for the engine: the same bytes unless a top-level member must change."""
-    defaults = target.exposure.request_defaults if target.exposure.model_type == "LLM" else {}
-    if not defaults and asked.model == target.uid:
-        return body
-    return splice(body, {"model": target.uid}, defaults)
 
 
 def _outcome(status: int) -> str:

@@ -5,6 +5,8 @@
 * A stream (server-sent events, or whatever was asked for with `stream: true`) goes out piece by piece, as it
   comes. Events are sent whole, so that when the engine dies the client gets one error event and a proper end
   instead of half an event.
+* So does sound of which the engine does not say the length: it is made while it is sent.
+* A reply that is changed on its way (`http.links`) is gathered whole, up to `MAX_CHANGED` bytes.
 * Anything else is gathered up to `GATHER` bytes before the first byte is sent: short replies need one write,
   and an engine that dies until then gives a clean 502. A longer reply is passed on as it comes; a death
   then closes the connection, which is the only way left to say that the reply is not whole.
@@ -13,6 +15,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -21,12 +24,15 @@ from starlette.types import Send
 from xserve.http.body import Body
 from xserve.http.departure import Departure
 from xserve.http.errors import ApiError, Headers, send_json
-from xserve.http.wire import Reply, UpstreamError
+from xserve.http.wire import MalformedError, Reply, UpstreamError
 
 GATHER = 1 << 20
 """Bytes of a reply that are held back while it is not known whether it will be whole."""
 MAX_EVENT = 1 << 20
 """Bytes of one unfinished event that are held back."""
+
+MAX_CHANGED = 128 << 20
+"""Bytes of a reply that is changed; ten large images have about half of it."""
 
 _PASSED_ON = frozenset({
     b"cache-control",
@@ -38,6 +44,9 @@ _PASSED_ON = frozenset({
     b"x-accel-buffering",
 })  # fmt: skip
 _ENDS_OF_EVENT = (b"\n\n", b"\r\n\r\n")
+
+Change = Callable[[bytes], Awaitable[bytes]]
+"""From the body of a reply to the one that the client gets."""
 
 log = logging.getLogger(__name__)
 
@@ -57,17 +66,31 @@ class Relay:
         self._departure = departure
         self._request_id = request_id
 
-    async def pass_on(self, reply: Reply, *, stream: bool) -> None:
-        """Send the reply. Raises UpstreamError while nothing was sent, BrokenReplyError afterwards."""
-        events = (reply.header(b"content-type") or b"").startswith(b"text/event-stream")
+    async def pass_on(self, reply: Reply, *, stream: bool, change: Change | None = None) -> None:
+        """Send the reply, changed where it is not a stream. Raises UpstreamError and what `change` raises while
+        nothing was sent, BrokenReplyError afterwards."""
+        kind = reply.header(b"content-type") or b""
         if reply.status >= 400:
             await self._error(reply)
-        elif events:
+        elif kind.startswith(b"text/event-stream"):
             await self._events(reply)
+        elif change is not None:
+            await self._changed(reply, change)
         elif stream:
             await self._pieces(reply, b"")
+        elif kind.startswith(b"audio/") and reply.header(b"content-length") is None:
+            await self._pieces(reply, await reply.read())
         else:
             await self._whole(reply)
+
+    async def _changed(self, reply: Reply, change: Change) -> None:
+        body = bytes(await _gather(reply, b"", MAX_CHANGED))
+        if not reply.complete:
+            raise MalformedError(f"The engine's reply is longer than {MAX_CHANGED} bytes.")
+        body = await change(body)
+        self._departure.stop_watching()
+        await self._start(reply, b"%d" % len(body))
+        await self._send({"type": "http.response.body", "body": body})
 
     async def _whole(self, reply: Reply) -> None:
         body: Body = await reply.read()
@@ -134,9 +157,9 @@ class Relay:
         await self._send({"type": "http.response.body", "body": last})
 
 
-async def _gather(reply: Reply, body: Body) -> Body:
-    """What follows, until the reply is whole or more than `GATHER` bytes are there."""
-    while len(body) <= GATHER and (piece := await reply.read()):
+async def _gather(reply: Reply, body: Body, limit: int = GATHER) -> Body:
+    """What follows, until the reply is whole or more than `limit` bytes are there."""
+    while len(body) <= limit and (piece := await reply.read()):
         if isinstance(body, bytes):
             body = bytearray(body)
         body += piece

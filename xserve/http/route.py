@@ -17,6 +17,8 @@ from xserve.http.call import Handler
 class Forward:
     """The handler of an inference route: the request goes to an engine as it is."""
 
+    links: bool = False  # the images of the reply become links where the client wants that
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -29,6 +31,7 @@ class Route:
     tag: str
     summary: str
     request: type[BaseModel] | None = None  # of the JSON body
+    form: type[BaseModel] | None = None  # of the body as an upload; None: it takes none
     query: type[BaseModel] | None = None
     response: Any = None  # type of the JSON answer; None: the literal `null`
     media: tuple[str, ...] = ("application/json",)  # what it may answer with; only JSON has the `response` type

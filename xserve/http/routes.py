@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 from xserve.core.views import ModelView, PlanView, ReloadView, StatusView, WaitView
-from xserve.http import admin, cluster, health, inference, launching, models, registrations
-from xserve.http.route import Forward, Route
+from xserve.http import admin, cluster, health, launching, models, registrations
+from xserve.http.inference_routes import INFERENCE_ROUTES
+from xserve.http.route import Route
 
 _JSON_OR_EVENTS = ("application/json", "text/event-stream")
 _TEXT = ("text/plain",)
-_FORWARD = Forward()
 
 ROUTES: tuple[Route, ...] = (
     # health
@@ -30,49 +30,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("GET", "/metrics", "read", health.metrics, "health", "Figures of xserve and its engines.", media=_TEXT),
     Route("GET", "/openapi.json", "public", health.openapi, "health", "This document.", response=dict[str, Any]),
-    # inference
-    Route(
-        "POST",
-        "/v1/chat/completions",
-        "infer",
-        _FORWARD,
-        "inference",
-        "Answer a conversation.",
-        request=inference.ChatRequest,
-        response=inference.ChatCompletion,
-        media=_JSON_OR_EVENTS,
-    ),
-    Route(
-        "POST",
-        "/v1/completions",
-        "infer",
-        _FORWARD,
-        "inference",
-        "Go on with a text.",
-        request=inference.CompletionRequest,
-        response=inference.Completion,
-        media=_JSON_OR_EVENTS,
-    ),
-    Route(
-        "POST",
-        "/v1/embeddings",
-        "infer",
-        _FORWARD,
-        "inference",
-        "Make vectors of texts.",
-        request=inference.EmbeddingRequest,
-        response=inference.Embeddings,
-    ),
-    Route(
-        "POST",
-        "/v1/rerank",
-        "infer",
-        _FORWARD,
-        "inference",
-        "Sort documents by a query.",
-        request=inference.RerankRequest,
-        response=inference.Ranking,
-    ),
+    *INFERENCE_ROUTES,
     # models
     Route(
         "GET",

@@ -143,7 +143,7 @@ class Traffic:
     def __init__(self, on_drained: Callable[[str], None]) -> None:
         self._on_drained = on_drained
         self._targets: dict[str, Target] = {}
-        self._aliases: dict[str, list[Target]] = {}  # who claims it; the first has it
+        self._names: dict[str, list[Target]] = {}  # aliases and adapters: who claims it; the first has it
         self._replicas: dict[str, Replica] = {}  # by instance, as long as listed or in use
 
     def publish(self, uid: str, exposure: Exposure) -> None:
@@ -151,10 +151,10 @@ class Traffic:
         target = self._targets.get(uid)
         if target is None:
             target = self._targets[uid] = Target(uid, exposure)
-        self._drop_aliases(target, keep=exposure.aliases)
+        self._drop_names(target, keep=_names(exposure))
         target.exposure = exposure
-        for alias in exposure.aliases:
-            claims = self._aliases.setdefault(alias, [])
+        for name in _names(exposure):
+            claims = self._names.setdefault(name, [])
             if target not in claims:
                 claims.append(target)
 
@@ -162,7 +162,7 @@ class Traffic:
         """Forget a model: its names are unknown from now on. Its requests in flight go on."""
         target = self._targets.pop(uid, None)
         if target is not None:
-            self._drop_aliases(target)
+            self._drop_names(target)
             self._unlist(target.replicas)
 
     def set_endpoints(self, uid: str, endpoints: Iterable[tuple[str, str]]) -> None:
@@ -180,10 +180,10 @@ class Traffic:
         self._targets[uid].explanation = explanation
 
     def resolve(self, name: str) -> Target | None:
-        """The model with this uid or alias; a uid wins over an alias."""
+        """The model with this uid, alias or adapter; a uid wins over the others."""
         target = self._targets.get(name)
-        if target is None and name in self._aliases:
-            return self._aliases[name][0]
+        if target is None and name in self._names:
+            return self._names[name][0]
         return target
 
     def enter(self, uid: str, avoid: Sequence[str] = ()) -> Lease:
@@ -242,9 +242,14 @@ class Traffic:
         if not replica.listed and replica.in_flight == 0:
             self._replicas.pop(replica.instance, None)
 
-    def _drop_aliases(self, target: Target, keep: Sequence[str] = ()) -> None:
+    def _drop_names(self, target: Target, keep: Sequence[str] = ()) -> None:
         """Whoever else claims one of them has it from now on: it may have moved, and its new owner come first."""
-        for alias in set(target.exposure.aliases) - set(keep):
-            claims = [claim for claim in self._aliases.pop(alias, ()) if claim is not target]
+        for name in set(_names(target.exposure)) - set(keep):
+            claims = [claim for claim in self._names.pop(name, ()) if claim is not target]
             if claims:
-                self._aliases[alias] = claims
+                self._names[name] = claims
+
+
+def _names(exposure: Exposure) -> tuple[str, ...]:
+    """What a model answers to besides its uid."""
+    return (*exposure.aliases, *exposure.adapters)

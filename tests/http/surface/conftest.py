@@ -284,6 +284,7 @@ class Surface:
 
     control: MemoryControl
     traffic: Traffic
+    proxy: Proxy
     listener: Listener
     http: httpx2.AsyncClient
 
@@ -317,12 +318,13 @@ def control() -> MemoryControl:
 async def surface(control: MemoryControl, listen: Callable[..., Awaitable[Listener]]) -> AsyncIterator[Surface]:
     traffic = Traffic(on_drained=lambda _: None)
     upstream = Upstream()
-    app = build_app(control, Proxy(traffic, upstream), engine_metrics={"llama_cpp": "/metrics"})
+    proxy = Proxy(traffic, upstream)
+    app = build_app(control, proxy, engine_metrics={"llama_cpp": "/metrics"})
     listener = await listen(app)
     async with httpx2.AsyncClient(
         base_url=f"http://{listener.address}", timeout=60, trust_env=False, verify=False
     ) as http:
-        yield Surface(control, traffic, listener, http)
+        yield Surface(control, traffic, proxy, listener, http)
     upstream.close()
 
 

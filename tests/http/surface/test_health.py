@@ -13,7 +13,9 @@ from xserve.core.refused import Kind, Refused
 from xserve.core.views import FailureView, ProblemView
 from xserve.http.app import Translator
 from xserve.http.call import Parts
+from xserve.http.gallery import Gallery
 from xserve.http.scrape import Reading, Source, merge, metrics_page
+from xserve.http.underway import Underway
 from xserve.http.upstream import Upstream
 
 ENGINE_TEXT = b"""# HELP tokens_total Tokens.
@@ -117,7 +119,8 @@ async def test_an_engine_that_hangs_costs_only_its_own_figures(surface, start_en
     surface.serve("chat", slow.path)
     surface.serve("other", (await start_engine(answer)).path)
     upstream = Upstream()
-    parts = Parts(control, surface.traffic, upstream, CollectorRegistry(), {"llama_cpp": "/metrics"}, bytes)
+    registry, metrics = CollectorRegistry(), {"llama_cpp": "/metrics"}
+    parts = Parts(control, surface.traffic, upstream, registry, metrics, bytes, Underway(), Gallery())
     page = (await metrics_page(parts, deadline=0.5)).decode()
     upstream.close()
     assert "# chat chat-0: no answer within 0.5 seconds\n" in page

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any, get_args
 
+import httpx2
 import pytest
 from pydantic import TypeAdapter
 
@@ -19,7 +21,18 @@ from xserve.http.routes import ROUTES
 
 DEFINITION = json.dumps({"model_name": "new"})
 
-# A request that succeeds, for every row: (path, JSON body or None).
+PNG = b"\x89PNG\r\n\x1a\n and so on"
+
+
+@dataclass(frozen=True)
+class Form:
+    """The body of an upload."""
+
+    model: str
+    files: tuple[str, ...]
+
+
+# A request that succeeds, for every row: (path, body or None).
 EXAMPLES: dict[tuple[str, str], tuple[str, Any]] = {
     ("GET", "/livez"): ("/livez", None),
     ("GET", "/readyz"): ("/readyz?model=chat", None),
@@ -29,6 +42,17 @@ EXAMPLES: dict[tuple[str, str], tuple[str, Any]] = {
     ("POST", "/v1/completions"): ("/v1/completions", {"model": "chat", "prompt": ""}),
     ("POST", "/v1/embeddings"): ("/v1/embeddings", {"model": "vectors", "input": ""}),
     ("POST", "/v1/rerank"): ("/v1/rerank", {"model": "order", "query": "", "documents": []}),
+    ("POST", "/v1/images/generations"): ("/v1/images/generations", {"model": "pictures", "prompt": ""}),
+    ("POST", "/v1/images/variations"): ("/v1/images/variations", Form("pictures", ("image",))),
+    ("POST", "/v1/images/edits"): ("/v1/images/edits", Form("pictures", ("image[]", "mask"))),
+    ("POST", "/v1/images/inpainting"): ("/v1/images/inpainting", Form("pictures", ("image", "mask_image"))),
+    ("POST", "/v1/images/ocr"): ("/v1/images/ocr", Form("pictures", ("image",))),
+    ("GET", "/v1/images/files/{name}"): ("/v1/images/files/KEPT", None),
+    ("GET", "/v1/requests/{request_id}/progress"): ("/v1/requests/mine/progress", None),
+    ("POST", "/v1/audio/transcriptions"): ("/v1/audio/transcriptions", Form("voice", ("file",))),
+    ("POST", "/v1/audio/translations"): ("/v1/audio/translations", Form("voice", ("file",))),
+    ("POST", "/v1/audio/speech"): ("/v1/audio/speech", {"model": "voice", "input": ""}),
+    ("POST", "/v1/flexible/infers"): ("/v1/flexible/infers", {"model": "any", "args": [1]}),
     ("GET", "/v1/models"): ("/v1/models", None),
     ("GET", "/v1/models/{uid}"): ("/v1/models/chat", None),
     ("POST", "/v1/models"): ("/v1/models", {"model_name": "tiny", "model_uid": "second"}),
@@ -55,6 +79,14 @@ ANSWERS = {
     "/v1/completions": {"id": "1", "created": 1, "model": "chat", "choices": []},
     "/v1/embeddings": {"model": "vectors", "data": [], "usage": {"prompt_tokens": 1, "total_tokens": 1}},
     "/v1/rerank": {"id": "1", "results": []},
+    "/v1/images/ocr": "text",
+    "/v1/audio/transcriptions": {"text": "one"},
+    "/v1/audio/translations": {"text": "one"},
+    "/v1/flexible/infers": [1],
+    "/progress?request_id=mine": {"progress": 0.5},
+} | {
+    f"/v1/images/{name}": {"created": 1, "data": [{"b64_json": base64.b64encode(PNG).decode()}]}
+    for name in ("generations", "variations", "edits", "inpainting")
 }
 every_row = pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
 
@@ -65,14 +97,29 @@ async def served(surface, start_engine):
 
     async def answer(exchange) -> None:
         path = exchange.head.split()[1].decode()
-        await exchange.reply(json.dumps(ANSWERS[path]).encode() if path in ANSWERS else b"up 1\n")
+        if path == "/v1/audio/speech":
+            await exchange.reply(b"ID3", kind="audio/mpeg")
+        else:
+            await exchange.reply(json.dumps(ANSWERS[path]).encode() if path in ANSWERS else b"up 1\n")
 
-    surface.control.add_entry("vectors")
-    surface.control.add_entry("order")
     engine = await start_engine(answer)
-    for uid in ("chat", "vectors", "order"):
+    surface.serve("chat", engine.path)
+    for uid in ("vectors", "order", "pictures", "voice", "any"):
+        surface.control.add_entry(uid)
         surface.serve(uid, engine.path)
+    surface.proxy.underway.begin("mine", engine.path)
     return surface
+
+
+async def ask(served, route: Route) -> httpx2.Response:
+    """The row's example, asked."""
+    path, body = EXAMPLES[route.key]
+    if "KEPT" in path:
+        path = path.replace("KEPT", await served.proxy.gallery.keep(PNG))
+    if isinstance(body, Form):
+        files = [(name, (name, PNG)) for name in body.files]
+        return await served.http.request(route.method, path, data={"model": body.model}, files=files)
+    return await served.http.request(route.method, path, json=body)
 
 
 def test_a_row_without_a_scope_cannot_be_written() -> None:
@@ -102,8 +149,7 @@ def test_every_row_has_an_example() -> None:
 
 @every_row
 async def test_every_row_answers_as_it_says(route: Route, served) -> None:
-    path, body = EXAMPLES[route.key]
-    answer = await served.http.request(route.method, path, json=body)
+    answer = await ask(served, route)
     assert answer.status_code == route.status, answer.text
     assert answer.headers["content-type"].partition(";")[0] in route.media
     if route.media[0] == "application/json":
@@ -112,13 +158,12 @@ async def test_every_row_answers_as_it_says(route: Route, served) -> None:
 
 @every_row
 async def test_every_row_enforces_its_scope(route: Route, served, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, body = EXAMPLES[route.key]
     monkeypatch.setattr(access, "scopes_of", lambda _: frozenset(get_args(Scope)) - {route.scope})
-    answer = await served.http.request(route.method, path, json=body)
+    answer = await ask(served, route)
     assert answer.status_code == 403
     assert answer.json()["detail"] == f"This needs the scope {route.scope}."
     monkeypatch.setattr(access, "scopes_of", lambda _: frozenset({route.scope}))
-    assert (await served.http.request(route.method, path, json=body)).status_code == route.status
+    assert (await ask(served, route)).status_code == route.status
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,45 @@
+"""What of a request must change before an engine sees it: names that only the gateway knows, and defaults.
+
+An alias becomes the deployment's own name. A LoRA adapter is selected as its engine wants it: by the members
+that the deployment lists for it, or by its own name as `model`. Everything else stays as the client wrote it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from xserve.http.body import Asked, Body, splice
+from xserve.http.errors import ApiError
+from xserve.http.form import AskedByForm
+from xserve.http.traffic import Target
+
+
+def fit(body: Body, asked: Asked, target: Target) -> Body:
+    """The body for the engine: the same bytes unless a top-level member must change. Raises ApiError 400."""
+    changes = _changes(asked.model, target)
+    if isinstance(asked, AskedByForm):
+        return _fit_form(body, asked, changes)
+    defaults = target.exposure.request_defaults if target.exposure.model_type == "LLM" else {}
+    if not defaults and not changes:
+        return body
+    return splice(body, changes, defaults)
+
+
+def _changes(name: str, target: Target) -> Mapping[str, Any]:
+    """The members that differ for the engine from what a client says who asks for `name`."""
+    if name == target.uid:
+        return {}
+    selection = target.exposure.adapters.get(name)
+    if selection is None or name in target.exposure.aliases:
+        return {"model": target.uid}
+    return {**selection, "model": target.uid} if selection else {}
+
+
+def _fit_form(body: Body, asked: AskedByForm, changes: Mapping[str, Any]) -> Body:
+    if not changes:
+        return body
+    if len(changes) > 1:
+        message = f"The adapter {asked.model} cannot be asked for in a form; send JSON."
+        raise ApiError(400, message, code="invalid_body", param="model")
+    return asked.form.replace(body, "model", changes["model"])

@@ -24,15 +24,16 @@ class Format:
     container: str
     codec: str
     rates: tuple[int, ...] = ()  # samples per second that the codec takes; (): any
+    bit_rate: int = 0  # bits per second of one channel; 0: nothing is lost
 
 
 MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 FORMATS = {
     "wav": Format("audio/wav", "wav", "pcm_s16le"),
-    "mp3": Format("audio/mpeg", "mp3", "libmp3lame", MP3_RATES),
+    "mp3": Format("audio/mpeg", "mp3", "libmp3lame", MP3_RATES, 96_000),
     "flac": Format("audio/flac", "flac", "flac"),
-    "opus": Format("audio/opus", "ogg", "libopus", (48_000,)),
-    "aac": Format("audio/aac", "adts", "aac", MP3_RATES),
+    "opus": Format("audio/opus", "ogg", "libopus", (48_000,), 64_000),
+    "aac": Format("audio/aac", "adts", "aac", MP3_RATES, 96_000),
     "pcm": Format("audio/pcm", "s16le", "pcm_s16le", (PCM_RATE,)),
 }
 # No table of contents, which could be written only at the end, and nothing held back.
@@ -66,6 +67,8 @@ class Encoder:
         self._container = av.open(target, "w", format=form.container, options=options, buffer_size=4096)
         self._rate = rate
         self._stream = self._container.add_stream(form.codec, rate=_nearest(rate, form.rates), layout="mono")
+        if form.bit_rate:
+            self._stream.bit_rate = form.bit_rate
 
     def feed(self, samples: Samples) -> bytes:
         """Add sound; what of the file is ready."""

@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qsl
 
 MAX_HEAD = 64 * 1024  # bytes of request line and headers
 REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed"}
@@ -30,6 +31,7 @@ class Request:
     path: str  # without the query
     headers: Mapping[str, str]  # names in lower case
     body: bytes
+    query: Mapping[str, str] = field(default_factory=dict)
 
     def json(self) -> dict[str, Any]:
         """The body as a JSON object. Raises `HttpError` 400 if it is none."""
@@ -179,7 +181,8 @@ async def _read_request(reader: _Reader) -> Request | None:
     method, target, _ = first.split(" ", 2)
     fields = (line.partition(":") for line in lines)
     headers = {name.strip().lower(): value.strip() for name, _, value in fields}
-    return Request(method, target.partition("?")[0], headers, await _read_body(reader, headers))
+    path, _, query = target.partition("?")
+    return Request(method, path, headers, await _read_body(reader, headers), dict(parse_qsl(query)))
 
 
 async def _read_body(reader: _Reader, headers: Mapping[str, str]) -> bytes:

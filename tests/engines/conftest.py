@@ -40,8 +40,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def _marks(metafunc: pytest.Metafunc, subject: Subject) -> list[pytest.MarkDecorator]:
-    afresh = "start" in metafunc.fixturenames and subject.heavy and not metafunc.config.getoption("--long", None)
-    return [pytest.mark.skip(reason="starts a heavy engine afresh: --long")] if afresh else subject.marks()
+    afresh = "start" in metafunc.fixturenames and subject.heavy
+    if (subject.long or afresh) and not metafunc.config.getoption("--long", None):
+        return [pytest.mark.skip(reason="starts a heavy engine: --long")]
+    return subject.marks()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -157,7 +157,7 @@ class Engine:
 
     def wait_ready(self) -> None:
         """Wait for health, and fail with the log if the engine ends first."""
-        until(lambda: self.healthy() or self.process.poll() is not None, "health")
+        until(lambda: self.healthy() or self.process.poll() is not None, "health", self.subject.patience)
         assert self.process.poll() is None, self.text()
 
     @property
@@ -173,6 +173,12 @@ class Engine:
         """Where the subject is asked."""
         assert self.serves.probe is not None
         return self.serves.probe.path
+
+    @property
+    def request_defaults(self) -> dict[str, Any]:
+        """What the gateway adds to a request that lacks it, since this engine's server cannot be told at its launch."""
+        definition = self.subject.definition
+        return {key: definition[key] for key in self.manifest.request_defaults if key in definition}
 
     def probe(self) -> int:
         """The status that the readiness probe is answered with."""
@@ -201,7 +207,7 @@ class Engine:
 
     def end(self) -> int:
         """The exit code, once it has ended."""
-        return self.process.wait(DEADLINE)
+        return self.process.wait(self.subject.patience)
 
     def text(self) -> str:
         """What it printed."""

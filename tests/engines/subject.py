@@ -37,6 +37,8 @@ class Subject:
     slow_load: Mapping[str, Any] = field(default_factory=dict)  # options that make loading last
     batches: bool = True
     heavy: bool = False  # takes so long to start that only --long starts it afresh for a test
+    long: bool = False  # so long that only --long starts it at all
+    patience: float = 60.0  # seconds that a start may take on a busy machine
 
     @property
     def id(self) -> str:

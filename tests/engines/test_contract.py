@@ -185,7 +185,7 @@ def test_the_definitions_stops_hold_for_requests_without_their_own(
     value: list[Any] = [WORD] if declared == "stop" else [subject.word_id]
     engine = start(subject, definition={declared: value})
     engine.wait_ready()
-    choice = complete(engine)
+    choice = complete(engine, **engine.request_defaults)
     assert WORD not in choice["text"]
     assert choice["finish_reason"] == "stop"
 

@@ -15,12 +15,26 @@ from typing import Any
 
 import answers
 import faults
+import media
 from behaviour import Behaviour, change
 from xserve_engine.launch import Refusal, Start, require_weights
 from xserve_engine.wire import HttpError, Reply, Request, serve
 
-GENERATIONS = {"/v1/chat/completions": "LLM", "/v1/completions": "LLM"}
-OTHERS = {"/v1/embeddings": "embedding", "/v1/rerank": "rerank"}
+TYPES = {
+    "/v1/chat/completions": "LLM",
+    "/v1/completions": "LLM",
+    "/v1/embeddings": "embedding",
+    "/v1/rerank": "rerank",
+    "/v1/images/generations": "image",
+    "/v1/images/variations": "image",
+    "/v1/images/edits": "image",
+    "/v1/images/inpainting": "image",
+    "/v1/images/ocr": "image",
+    "/v1/audio/transcriptions": "audio",
+    "/v1/audio/translations": "audio",
+    "/v1/audio/speech": "audio",
+    "/v1/flexible/infers": "flexible",
+}
 COUNTS = ("started", "finished", "aborted", "in_flight")
 
 
@@ -43,6 +57,7 @@ class Fake:
         self.counts = dict.fromkeys(COUNTS, 0)
         self.last = Request("", "", {}, b"")
         self.loaded = False
+        self.shares: dict[str, float] = {}  # of images under way, how much is done, by the request's id
         self.places = asyncio.Semaphore(behaviour.concurrency or 1_000_000)
 
     async def live(self) -> None:
@@ -68,6 +83,8 @@ class Fake:
             await self.health(reply)
         elif request.path == "/metrics":
             await reply.send(answers.metrics(self.counts, COUNTS), "text/plain; version=0.0.4")
+        elif request.path == "/progress":
+            await reply.json({"progress": self.shares.get(request.query.get("request_id", ""), 0.0)})
         elif request.path.startswith("/fake/"):
             await self.inspect(request, reply)
         else:
@@ -98,14 +115,14 @@ class Fake:
 
     async def work(self, request: Request, reply: Reply) -> None:
         """A request for the model."""
-        kind = (GENERATIONS | OTHERS).get(request.path)
+        kind = TYPES.get(request.path)
         if kind != self.start.model_type:
             raise HttpError(404, f"This model is a {self.start.model_type}; it does not answer {request.path}.")
         self.last = request
-        body = request.json()
+        body = media.question(request)
         behaviour = _changed(self.behaviour, body.get("fake") or {})
         async with self.counting(), self.places:
-            await self.infer(request.path, body, behaviour, reply)
+            await self.infer(request, body, behaviour, reply)
         if self.behaviour.crash_after >= 0 and self.counts["finished"] >= self.behaviour.crash_after:
             faults.crash("after enough requests")
 
@@ -124,25 +141,62 @@ class Fake:
         finally:
             self.counts["in_flight"] -= 1
 
-    async def infer(self, path: str, body: dict[str, Any], behaviour: Behaviour, reply: Reply) -> None:
+    async def infer(self, request: Request, body: dict[str, Any], behaviour: Behaviour, reply: Reply) -> None:
         """Answer, at the pace and with the faults of `behaviour`."""
         if behaviour.hang:
             await asyncio.Event().wait()
         await asyncio.sleep(behaviour.first_token)
         if behaviour.status != 200:
             raise HttpError(behaviour.status, "Failed, as told.", "server_error")
-        uid, definition = self.start.uid, self.start.definition
-        if path == "/v1/embeddings":
-            await reply.json(answers.embeddings(uid, body, definition))
-        elif path == "/v1/rerank":
-            await reply.json(answers.rerank(uid, body))
+        if self.start.model_type == "LLM":
+            answer = answers.complete(body, self.start.definition, behaviour.tokens)
+            await self.generate(body, behaviour, answer, reply)
+        elif request.path == "/v1/audio/speech":
+            await self.speak(body, behaviour, reply)
         else:
-            answer = answers.complete(body, definition, behaviour.tokens)
-            await self.generate(path, body, behaviour, answer, reply)
+            if self.start.model_type == "image":
+                await self.take_steps(request.headers.get("x-request-id", ""), body, behaviour)
+            await self.answer(request.path, body, reply)
+
+    async def answer(self, path: str, body: dict[str, Any], reply: Reply) -> None:
+        """Answer what is answered at once and whole."""
+        uid = self.start.uid
+        match path.split("/")[2:]:
+            case ["embeddings"]:
+                await reply.json(answers.embeddings(uid, body, self.start.definition))
+            case ["rerank"]:
+                await reply.json(answers.rerank(uid, body))
+            case ["flexible", _]:
+                await reply.json(media.call(body))
+            case ["images", "ocr"]:
+                await reply.json(media.reading(body))
+            case ["images", _]:
+                await reply.json(media.images(body))
+            case _:
+                text, kind = media.hearing(body)
+                await reply.send(text.encode(), kind)
+
+    async def take_steps(self, request_id: str, body: dict[str, Any], behaviour: Behaviour) -> None:
+        """The work of an image; each step but the first takes its time."""
+        count = media.steps(body)
+        try:
+            for step in range(count):
+                self.shares[request_id] = step / count
+                await asyncio.sleep(behaviour.token_interval if step else 0)
+        finally:
+            self.shares.pop(request_id, None)
+
+    async def speak(self, body: dict[str, Any], behaviour: Behaviour, reply: Reply) -> None:
+        """A text as sound, a word at a time; the head of the file is sent before the first."""
+        pieces, kind = media.speech(body)
+        for count, piece in enumerate(pieces):
+            if count == behaviour.crash_at:
+                faults.crash("in the middle of a sentence")
+            await asyncio.sleep(behaviour.token_interval if count else 0)
+            await reply.write(piece, kind)
 
     async def generate(
         self,
-        path: str,
         body: dict[str, Any],
         behaviour: Behaviour,
         answer: answers.Completion,

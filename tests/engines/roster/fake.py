@@ -23,5 +23,5 @@ def subjects() -> list[Subject]:
             silent={"fake": {"hang": True}},
             slow_load={"load": 3600},
         )
-        for kind in ("LLM", "embedding", "rerank")
+        for kind in ("LLM", "embedding", "rerank", "image", "audio", "flexible")
     ]

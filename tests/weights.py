@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -12,3 +13,11 @@ def model(name: str) -> tuple[str, str]:
     """Path of a model, and why it is not there."""
     path = MODELS / name
     return str(path), "" if path.exists() else f"the model {name} is not made: scripts/make_models.py {name}"
+
+
+def packaged(package: str, inner: str) -> tuple[str, str]:
+    """Path of weights within a package of `scripts/models.txt`, and why they are not there."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return "", f"the package {package} is not installed: scripts/models.txt"
+    return str(Path(spec.submodule_search_locations[0], inner)), ""

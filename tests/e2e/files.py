@@ -62,6 +62,11 @@ class Config:
         place(path, definition(name, uri or self._stand_in, **more))
         return path
 
+    def drop(self, content: dict[str, Any]) -> None:
+        """Drop a definition of any kind; without `model_uri` and `model_specs` its weights are a stand-in."""
+        uri = {} if "model_specs" in content else {"model_uri": str(self._stand_in)}
+        place(self.directory / "models.d" / f"{content['model_name']}.json", {"version": 2, **uri, **content})
+
     def define_real(self, name: str, **more: Any) -> Path:
         """Drop the definition of the real small model; its file carries the chat template."""
         return self.define(name, weights(), chat_template=None, **more)

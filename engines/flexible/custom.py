@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from xserve_engine import flexible
-from xserve_engine.launch import BAD_DEFINITION, NO_BACKEND, Refusal
+from xserve_engine.launch import BAD_DEFINITION, Refusal
 
 XINFERENCE = ("xinference", "xinference.model", "xinference.model.flexible", "xinference.model.flexible.core")
 
@@ -49,11 +49,9 @@ def _load(name: str, module_name: str) -> ModuleType:
     try:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
+        if error.name and f"{module_name}.".startswith(f"{error.name}."):
             raise Refusal(BAD_DEFINITION, f"The launcher {name} names no module: there is no {error.name}.") from None
-        raise Refusal(
-            NO_BACKEND, f"The launcher {name} needs the package {error.name}, which is not installed."
-        ) from None
+        raise
 
 
 def _lend_names() -> None:

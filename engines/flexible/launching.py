@@ -63,10 +63,14 @@ def launch(start: Start) -> Launched:
     if start.weights:
         require_weights(start)
     name = str(start.definition.get("launcher") or "")
-    launcher, spec = find(name, start.launcher_dirs), _spec(start, name)
+    spec = _spec(start, name)
     arguments = {**spec.parser_args(), **start.options.get("arguments", {})}
-    model = _make(launcher, start.uid, spec, arguments)
-    _load(model, name)
+    try:
+        model = _make(find(name, start.launcher_dirs), start.uid, spec, arguments)
+        _load(model, name)
+    except ModuleNotFoundError as error:
+        sentence = f"The launcher {name} needs the package {error.name}, which is not installed."
+        raise Refusal(NO_BACKEND, sentence) from error
     return Launched(model, _signature(model.infer))
 
 
@@ -75,20 +79,11 @@ def find(name: str, folders: Sequence[str]) -> Launcher:
     if name in DECLINED:
         raise Refusal(BAD_DEFINITION, f"The launcher {name} is not offered: {DECLINED[name]}.")
     if name in SHIPPED:
-        return _shipped(name)
+        launcher: Launcher = importlib.import_module(SHIPPED[name]).launcher
+        return launcher
     if name.startswith(OURS):
         raise Refusal(BAD_DEFINITION, f"There is no launcher {name}; there are {', '.join(SHIPPED)}.")
     return custom.find(name, folders)
-
-
-def _shipped(name: str) -> Launcher:
-    try:
-        launcher: Launcher = importlib.import_module(SHIPPED[name]).launcher
-    except ModuleNotFoundError as error:
-        raise Refusal(
-            NO_BACKEND, f"The launcher {name} needs the package {error.name}, which is not installed."
-        ) from None
-    return launcher
 
 
 def _spec(start: Start, name: str) -> FlexibleModelSpec:

@@ -12,8 +12,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import media
-from transformers import pipeline
-from transformers.pipelines import PIPELINE_REGISTRY
 from xserve_engine.flexible import FlexibleModel, FlexibleModelSpec, WrongInput
 from xserve_engine.launch import BAD_DEFINITION, BAD_WEIGHTS, Refusal
 
@@ -48,10 +46,14 @@ def launcher(model_uid: str, model_spec: FlexibleModelSpec, **arguments: Any) ->
 
 def _known(task: object) -> str:
     """The task by its usual name. Raises `Refusal` for one that is missing, unknown or declined."""
+    if not isinstance(task, str):
+        raise Refusal(BAD_DEFINITION, "launcher_args must name a task, such as text-classification.")
+    from transformers.pipelines import PIPELINE_REGISTRY  # seconds; not before it is needed
+
     try:
-        name, described, _ = PIPELINE_REGISTRY.check_task(str(task))
+        name, described, _ = PIPELINE_REGISTRY.check_task(task)
     except KeyError as error:
-        raise Refusal(BAD_DEFINITION, f"launcher_args must name a task: {error.args[0]}") from None
+        raise Refusal(BAD_DEFINITION, f"launcher_args name no task that there is: {error.args[0]}") from None
     if described["type"] != "text" and name not in IMAGE_TASKS | AUDIO_TASKS:
         raise Refusal(
             BAD_DEFINITION, f"The task {name} is not offered; define the model as an LLM or write a launcher."
@@ -88,6 +90,8 @@ class Pipeline(FlexibleModel):
 
     def load(self) -> None:
         """Load it. Refuses a folder that holds no such model."""
+        from transformers import pipeline
+
         arguments = {**(self.config or {}), "task": self._task, "trust_remote_code": self._remote_code}
         try:
             self._pipeline = pipeline(model=self.model_path, **arguments)

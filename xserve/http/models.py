@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from xserve.core.views import ModelView
 from xserve.http.call import Call, Plain
+from xserve.http.control import Control
 from xserve.http.describe import as_item
 from xserve.http.errors import ApiError
 from xserve.http.health import require_ready
@@ -25,6 +27,7 @@ class ModelItem(BaseModel):
     replica: int
     model_type: str
     model_name: str
+    parent: str | None = Field(None, description="of a LoRA adapter, which is a name to ask for: the model beneath")
 
 
 class ModelList(BaseModel):
@@ -43,15 +46,40 @@ class ModelDescription(ModelItem):
 async def list_models(call: Plain) -> dict[str, Any]:
     """Those that take requests, by public name."""
     control = call.control
-    serving = [model for model in control.status().models if model.ready > 0]
-    return {"object": "list", "data": [as_item(control, model) for model in serving]}
+    items: list[dict[str, Any]] = []
+    for model in control.status().models:
+        if model.ready > 0:
+            item = as_item(control, model)
+            items += [item, *(_as_adapter(item, name) for name in _adapters(control, model.uid))]
+    return {"object": "list", "data": items}
 
 
 async def describe_model(call: Plain) -> dict[str, Any]:
-    """One model by public name or alias. Raises ApiError 400 for an unknown one, 503 while it cannot answer."""
-    model = find_model(call, call.part("uid"))
+    """One model by public name, alias or adapter. Raises ApiError 400 for an unknown one, 503 while it cannot
+    answer."""
+    control, name = call.control, call.part("uid")
+    parent = _parent(control, name)
+    model = find_model(call, parent or name)
     require_ready(model)
-    return {**as_item(call.control, model), "n_worker": 1}
+    item = {**as_item(control, model), "n_worker": 1}
+    return _as_adapter(item, name) if parent else item
+
+
+def _adapters(control: Control, uid: str) -> Iterable[str]:
+    deployment = control.deployment(uid)
+    return deployment.exposure.adapters if deployment else ()
+
+
+def _parent(control: Control, name: str) -> str | None:
+    """The deployment of an adapter; None for a name that is none."""
+    if control.model(name) is not None:
+        return None
+    return next((model.uid for model in control.status().models if name in _adapters(control, model.uid)), None)
+
+
+def _as_adapter(item: dict[str, Any], name: str) -> dict[str, Any]:
+    """The item of a deployment's adapter, as vLLM's server shows it."""
+    return {**item, "id": name, "parent": item["id"]}
 
 
 def find_model(call: Call[Any, Any], name: str) -> ModelView:

@@ -46,7 +46,7 @@ ENGINES = [
             title="llama.cpp",
             description="GGUF",
             serves=(
-                Serves(type="LLM", formats=("ggufv2",)),
+                Serves(type="LLM", formats=("ggufv2",), lora=True),
                 Serves(type="embedding", formats=("ggufv2",)),
                 Serves(type="rerank", formats=("ggufv2",)),
                 Serves(type="image"),

@@ -121,3 +121,20 @@ async def test_an_updating_model_goes_on_being_listed(surface, monkeypatch: pyte
     monkeypatch.setattr(surface.control, "deployment", lambda _: None)
     (item,) = (await surface.http.get("/v1/models")).json()["data"]
     assert (item["id"], item["context_length"]) == ("chat", 512)
+
+
+async def test_adapters_are_listed_and_described_beside_their_model(surface) -> None:
+    lora = [{"name": "legal", "path": "/lora/legal"}, {"name": "tone", "path": "/lora/tone"}]
+    surface.control.add_entry("tuned", model="tiny", size="0_5", lora=lora)
+    listed = {item["id"]: item for item in (await surface.http.get("/v1/models")).json()["data"]}
+    assert list(listed) == ["chat", "tuned", "legal", "tone"]
+    assert listed["legal"] == {**listed["tuned"], "id": "legal", "parent": "tuned"}
+    assert "parent" not in listed["tuned"]
+    described = (await surface.http.get("/v1/models/tone")).json()
+    assert described == {**listed["tone"], "n_worker": 1}
+
+
+async def test_an_adapter_is_no_deployment_that_could_be_ended(surface) -> None:
+    surface.control.add_entry("tuned", model="tiny", size="0_5", lora=[{"name": "legal", "path": "/lora/legal"}])
+    assert (await surface.http.delete("/v1/models/legal")).status_code == 400
+    assert "tuned" in surface.control.orders

@@ -65,14 +65,18 @@ class Work:
         self.running -= 1
 
 
-async def host(start: Start, routes: Mapping[str, Handler], work: Work) -> None:
-    """Answer these paths by POST, and health and metrics, until a signal ends the process."""
+async def host(
+    start: Start, routes: Mapping[str, Handler], work: Work, looks: Mapping[str, Handler] | None = None
+) -> None:
+    """Answer `routes` by POST, and `looks`, health and metrics by GET, until a signal ends the process."""
 
     async def handle(request: Request, reply: Reply) -> None:
         if request.path == "/health":
             await reply.json({"status": "ok"})
         elif request.path == "/metrics":
             await reply.send(f"# TYPE {GAUGE} gauge\n{GAUGE} {work.running}\n".encode(), "text/plain; version=0.0.4")
+        elif looks and request.path in looks:
+            await looks[request.path](request, reply)
         elif request.path not in routes:
             raise HttpError(404, f"This model does not answer {request.path}; it answers {', '.join(routes)}.")
         elif request.method != "POST":

@@ -26,6 +26,7 @@ from uv import find_uv_bin
 from xserve.core.environment import Environment, Readiness
 
 _SEAL = "xserve-environment.json"
+_UNINTERESTING = ("+ ", "- ", "~ ", "Using ", "Creating ", "Activate ")  # uv's remarks that are no progress
 _LAST_LINES = 12  # of what uv says about a failure
 _FRAME = re.compile(r"[\x00-\x1f│╰─▶├×]+")
 _FIRST_PAUSE, _LONGEST_PAUSE = 30.0, 600.0  # seconds before a failed one is tried again; doubled each time
@@ -203,7 +204,7 @@ def _listen(process: subprocess.Popen[str], tell: Tell) -> list[str]:
             words = " ".join(_FRAME.sub(" ", line).split())
             if words:
                 said.append(words)
-                if not words.startswith(("+ ", "- ", "~ ")):
+                if not words.startswith(_UNINTERESTING):
                     tell(words)
     return said
 

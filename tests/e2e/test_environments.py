@@ -1,0 +1,131 @@
+"""An engine whose package is not installed: its environment is made when a deployment asks for it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ..wheels import only_from, wheel
+from .conftest import Serve
+from .daemon import wait_until
+from .files import Config, place
+
+FAKE = Path(__file__).parents[2] / "engines" / "fake"
+
+
+class Toy:
+    """An engine of somebody's own: the fake one, with a package that it cannot do without."""
+
+    def __init__(self, folder: Path, shelf: Path) -> None:
+        self.folder = folder
+        self.shelf = shelf
+        (folder / "toy").mkdir(parents=True)
+        for file in FAKE.glob("*.py"):
+            shutil.copy(file, folder / "toy")
+        (folder / "toy" / "serve.py").write_text((FAKE / "serve.py").read_text() + "\nimport toy_library  # noqa")
+        shutil.copytree(FAKE.parent / "_kit", folder / "_kit")
+
+    def ask_for(self, *packages: str) -> None:
+        """Write the manifest."""
+        manifest = yaml.safe_load((FAKE / "engine.yaml").read_text())
+        backend = {"name": "toy", "module": "toy_library", "packages": list(packages)}
+        manifest |= {"name": "toy", "title": "Toy", "backends": [backend], "only_when_named": False}
+        place(self.folder / "toy" / "engine.yaml", manifest)
+
+
+@pytest.fixture
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Toy]:
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    wheel(shelf, "toy_library", "1.0")
+    for name, value in only_from(shelf, tmp_path).items():
+        monkeypatch.setenv(name, value)
+    made = Toy(tmp_path / "engines", shelf)
+    made.ask_for("toy-library==1.0")
+    return made
+
+
+def test_a_deployment_makes_the_environment_of_its_engine_and_serves(files: Config, toy: Toy, serve: Serve) -> None:
+    files.define("base")
+    files.deploy("chat", model="base", engine="toy")
+    daemon = serve(engine_dirs=[str(toy.folder)])
+    daemon.wait_state("chat", "ready")
+    assert daemon.model("chat")["engine"] == "toy"
+    status, answer = daemon.post("/v1/completions", {"model": "chat", "prompt": "hello there"})
+    assert (status, answer["choices"][0]["text"].split()) == (200, ["fake:", "hello", "there"])
+    said = [event["message"] for event in daemon.get("/xserve/v1/events")[1]["events"]]
+    assert "environment of toy: it is made" in said
+    assert "environment of toy: installing toy-library==1.0" in said
+    (row,) = [each for each in daemon.get("/xserve/v1/engines")[1]["engines"] if each["name"] == "toy"]
+    assert (row["installed"], row["readiness"]) == (True, "installed")
+
+
+def test_a_package_that_does_not_exist_is_told_in_status_and_mended_by_a_reload(
+    files: Config, toy: Toy, serve: Serve
+) -> None:
+    toy.ask_for("toy-library==1.0", "nowhere==1.0")
+    files.define("base")
+    files.deploy("chat", model="base", engine="toy")
+    daemon = serve(engine_dirs=[str(toy.folder)])
+
+    def failed() -> bool:
+        return daemon.model("chat").get("reason") == "NoEnvironment"
+
+    wait_until(failed, "the environment cannot be made")
+    assert "nowhere was not found in the package registry" in daemon.model("chat")["message"]
+    assert daemon.post("/v1/completions", {"model": "chat", "prompt": "x"})[0] == 503
+    assert daemon.run("wait", "--model", "chat", "--timeout", "60").returncode == 1
+    wheel(toy.shelf, "nowhere", "1.0")
+    assert daemon.run("reload").returncode == 0
+    daemon.wait_state("chat", "ready")
+
+
+def test_what_runs_goes_on_while_the_environment_of_its_successor_cannot_be_made(
+    files: Config, toy: Toy, serve: Serve
+) -> None:
+    files.define("base")
+    files.deploy("chat", model="base", engine="toy")
+    daemon = serve(engine_dirs=[str(toy.folder)])
+    daemon.wait_state("chat", "ready")
+    before = daemon.pid_of("chat")
+    toy.ask_for("toy-library==2.0")
+    daemon.run("reload")
+    wait_until(lambda: daemon.model("chat")["reason"] == "NoEnvironment", "the new environment fails")
+    assert daemon.post("/v1/completions", {"model": "chat", "prompt": "hello"})[0] == 200
+    assert daemon.pid_of("chat") == before
+
+
+def test_an_environment_can_be_made_ahead_and_then_needs_no_making(files: Config, toy: Toy, serve: Serve) -> None:
+    daemon = serve(engine_dirs=[str(toy.folder)], environments={"make": False})
+    files.define("base")
+    files.deploy("chat", model="base", engine="toy")
+    wait_until(lambda: daemon.model("chat").get("reason") == "NoEngine", "it may not be made")
+    assert "xserve engines --install toy" in daemon.model("chat")["message"]
+    done = daemon.run("engines", "--install", "toy")
+    assert done.returncode == 0, done.stderr
+    assert "installing toy-library==1.0" in done.stderr
+    assert "toy is installed" in done.stdout
+    daemon.run("reload")
+    daemon.wait_state("chat", "ready")
+
+
+def test_leaving_does_not_wait_for_an_environment(files: Config, toy: Toy, serve: Serve) -> None:
+    """The package is so big that it would take a while; here a build that never ends."""
+    source = toy.shelf / "endless-1.0"
+    source.mkdir()
+    (source / "pyproject.toml").write_text(
+        '[project]\nname = "endless"\nversion = "1.0"\n[build-system]\nrequires = []\n'
+        'build-backend = "backend"\nbackend-path = ["."]\n'
+    )
+    (source / "backend.py").write_text("import time\n\ndef build_wheel(*_, **__):\n    time.sleep(3600)\n")
+    toy.ask_for(f"endless @ file://{source}")
+    files.define("base")
+    files.deploy("chat", model="base", engine="toy")
+    daemon = serve(engine_dirs=[str(toy.folder)])
+    wait_until(lambda: "Building endless" in daemon.model("chat").get("message", ""), "uv builds")
+    assert daemon.model("chat")["state"] == "preparing"
+    assert daemon.leave() == 0

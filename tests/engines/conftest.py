@@ -21,7 +21,6 @@ Starter = Callable[..., Engine]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--engine", help="hold only this engine against the contract")
-    parser.addoption("--long", action="store_true", help="run what takes minutes, too")
     parser.addoption("--python", help="run engines by this interpreter, not by that of the environment made for them")
 
 

@@ -8,7 +8,7 @@ from xserve.core.engines import Engine
 from xserve.daemon.discovery import discover, equip
 from xserve.runtime.environments import Environments
 
-from ..weights import ROOT
+from ..weights import ROOT, lacking
 
 ENVIRONMENTS = ROOT / ".cache" / "environments"
 
@@ -27,4 +27,4 @@ def interpreter(engine: str, backend: str | None = None) -> tuple[str, str]:
     if given:
         return given, ""
     here = equipped(engine, backend)
-    return here.python, "" if here.installed else f"{engine} is {here.missing}"
+    return here.python, "" if here.installed else lacking(f"{engine} is {here.missing}")

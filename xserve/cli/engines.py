@@ -16,9 +16,10 @@ def engines_options(parser: Parser) -> None:
     parser.add_argument("-t", "--model-type", metavar="TYPE", help="Needed where two types have that name.")
     parser.add_argument(
         "--install",
-        nargs="+",
+        nargs="*",
         metavar="ENGINE",
-        help="Make the environments of these engines now, ahead of their first use. Needs no daemon.",
+        help="Make the environments of these engines now, ahead of their first use; without names, of all. "
+        "Needs no daemon.",
     )
     parser.add_argument(
         "--environments",
@@ -31,7 +32,7 @@ def engines_options(parser: Parser) -> None:
 
 def run_engines(args: Arguments) -> int:
     """0 also where no engine can serve the model: the table says why."""
-    if args.install:
+    if args.install is not None:
         return _install(args)
     if args.model_type and not args.model:
         raise CommandError("--model-type needs a MODEL.", Exit.USAGE)
@@ -90,6 +91,6 @@ COMMANDS = {
         run_engines,
         engines_options,
         "Shows the engines of this machine, or what each of them says to the weights of a model.",
-        "xserve engines\nxserve engines qwen2.5-instruct",
+        "xserve engines\nxserve engines qwen2.5-instruct\nxserve engines --install transformers",
     )
 }

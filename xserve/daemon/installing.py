@@ -19,14 +19,16 @@ class NotInstalledError(Exception):
 def install(config: str | None, directory: str | None, names: Sequence[str], tell: Callable[[str], None]) -> list[str]:
     """Make the environments of these engines; returns a sentence for each. Raises NotInstalledError.
 
-    `directory` holds the environments in place of the one that the settings name.
+    Without names: of every engine that has one. `directory` holds the environments in place of the one that the settings name.
     """
     offline = Offline.open(config)
     environments = (
-        Environments(Path(directory)) if directory else environments_of(offline.world.layers, offline.settings)
+        Environments(Path(directory).absolute())
+        if directory
+        else environments_of(offline.world.layers, offline.settings)
     )
     engines = [equip(each, environments, make=True) for each in discover(offline.settings.engine_dirs)[0]]
-    wanted = [_named(name, engines) for name in names]
+    wanted = [_named(name, engines) for name in names] or [each for each in engines if each.environment]
     return [_install(engine, environments, tell) for engine in wanted]
 
 

@@ -6,10 +6,13 @@ What the library itself says is computed by the engine's interpreter, in float32
 from __future__ import annotations
 
 import base64
+import io
 import json
+import math
 import os
 import struct
 import subprocess
+import wave
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,6 +105,18 @@ def png(red: int, green: int, blue: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
+def wav(rate: int) -> bytes:
+    """The same 4,000 samples of a tone on both of two channels, at this rate."""
+    samples = (round(20_000 * math.sin(at / 7)) for at in range(4_000))
+    file = io.BytesIO()
+    with wave.open(file, "wb") as sound:
+        sound.setnchannels(2)
+        sound.setsampwidth(2)
+        sound.setframerate(rate)
+        sound.writeframes(b"".join(struct.pack("<hh", one, one) for one in samples))
+    return file.getvalue()
+
+
 def text(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
@@ -145,6 +160,40 @@ print(json.dumps([look(Image.open(io.BytesIO(base64.b64decode(one)))) for one in
     assert infer(looking, red) == [pytest.approx(one) for one in expected[0]]
     assert infer(looking, inputs=[f"data:image/png;base64,{blue}"]) == [[pytest.approx(one) for one in expected[1]]]
     assert expected[0] != expected[1]
+
+
+@needs(PIPELINE)
+def test_a_sound_goes_as_a_file_at_any_rate(start: Starter, tmp_path: Path) -> None:
+    """The classifier is self-made, with random weights; what it hears must be what the library hears in samples."""
+    make = """
+import torch
+from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForSequenceClassification
+torch.manual_seed(0)
+size = dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+conv = dict(conv_dim=(16, 16), conv_stride=(5, 2), conv_kernel=(10, 3))
+places = dict(num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2)
+Wav2Vec2ForSequenceClassification(Wav2Vec2Config(**size, **conv, **places)).save_pretrained(weights)
+Wav2Vec2FeatureExtractor(sampling_rate=16000).save_pretrained(weights)
+print(json.dumps(None))
+"""
+    code = """
+import base64, io, numpy, soundfile
+from transformers import pipeline
+samples, rate = soundfile.read(io.BytesIO(base64.b64decode(arguments[0])), dtype="float32")
+from scipy.signal import resample_poly
+hear = pipeline("audio-classification", model=weights)
+print(json.dumps([hear(samples[:, 0]), hear(resample_poly(samples[:, 0], 2, 1))]))
+"""
+    args = {"launcher_args": '{"task": "audio-classification"}'}
+    subject = PIPELINE.but(weights=str(tmp_path), definition=args)
+    library(subject, make)
+    whole, doubled = library(subject, code, text(wav(16_000)))
+    engine = start(subject)
+    engine.wait_ready()
+    assert infer(engine, text(wav(16_000))) == [pytest.approx(one) for one in whole]
+    assert infer(engine, inputs=text(wav(8_000))) == [pytest.approx(one) for one in doubled]
+    assert whole != doubled
+    assert error(engine, text(b"no sound"))[0] == 400
 
 
 @needs(PIPELINE)
@@ -243,10 +292,11 @@ def test_a_pickle_is_not_read_unless_code_is_allowed(start: Starter, tmp_path: P
     """Its reading leaves a mark, and it is an estimator all the same."""
     mark = tmp_path / "mark"
     code = """
-import joblib, sklearn.preprocessing
+import joblib
 class Marks:
     def __reduce__(self):
-        return eval, (f"open({arguments[0]!r}, 'w').close() or __import__('sklearn.preprocessing').preprocessing.Normalizer()",)
+        made = "__import__('sklearn.preprocessing').preprocessing.Normalizer()"
+        return eval, (f"open({arguments[0]!r}, 'w').close() or {made}",)
 joblib.dump(Marks(), weights)
 print(json.dumps(None))
 """

@@ -1,8 +1,9 @@
-"""The kit of the engines is importable, as it is in an engine's process."""
+"""The kit's modules, importable as an engine imports them."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[2] / "engines" / "_kit"))
+from .corpus import KIT
+
+sys.path.append(str(KIT))

@@ -40,14 +40,13 @@ class Family:
 
 def read_tool_call(block: str, tools: Tools) -> list[Call]:
     """JSON as Hermes and Qwen write it, or the tags of Qwen3-Coder, or those of GLM."""
-    if "<function=" in block:
-        return _require(
-            [(name, _tagged(name, PARAMETER.findall(body), tools)) for name, body in FUNCTION.findall(block)]
-        )
+    if block.lstrip().startswith(("{", "[")):
+        return read_list(block, tools)
     if "<arg_key>" in block:
         name = block.partition("<arg_key>")[0].strip()
-        return [(name, _tagged(name, ARGUMENT.findall(block), tools))]
-    return read_list(block, tools)
+        return _require([(name, _tagged(name, ARGUMENT.findall(block), tools))])
+    functions = FUNCTION.findall(block)
+    return _require([(name, _tagged(name, PARAMETER.findall(body), tools)) for name, body in functions])
 
 
 def read_list(block: str, _: Tools) -> list[Call]:

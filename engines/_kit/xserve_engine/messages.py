@@ -51,10 +51,11 @@ def _asking(content: Any) -> Message:
 
 
 def _called(objects: bool, content: str | None) -> list[Message]:
-    """A conversation in which a tool was called."""
+    """A conversation in which a tool was called and answered."""
     arguments = {NEEDLE: 1} if objects else f'{{"{NEEDLE}": 1}}'
     call = {"id": "123456789", "type": "function", "function": {"name": "tool", "arguments": arguments}}
-    return [_asking("?"), {"role": "assistant", "content": content, "tool_calls": [call]}]
+    answer = {"role": "tool", "tool_call_id": call["id"], "name": "tool", "content": "!"}
+    return [_asking("?"), {"role": "assistant", "content": content, "tool_calls": [call]}, answer]
 
 
 def adapt(messages: Sequence[Mapping[str, Any]], form: Form) -> list[Message]:

@@ -64,43 +64,45 @@ class ToolParser:
                 return
 
     def _plain(self, ended: bool) -> Iterator[str]:
-        """Text up to the next block."""
-        body = self._text.lstrip()
+        """Text up to the next block, without the white space before it."""
         if self._beside:
-            self._text = body
-        bare = self.family.bare
-        if self._head and bare and body.startswith(bare):
-            self._text, self._inside = body, True
-            return
-        begin = self._text.find(self.family.begin) if self.family.begin else -1
-        if begin >= 0:
-            yield from self._give(len(self._text[:begin].rstrip()))
-            self._text, self._inside = self._text.lstrip(), True
+            self._text = self._text.lstrip()
+        bare, begin = self.family.bare, self.family.begin
+        place = self._text.find(begin) if begin else -1
+        if self._head and bare and self._text.lstrip().startswith(bare):
+            self._inside = True
+        elif place >= 0:
+            yield from self._give(len(self._text[:place].rstrip()))
+            self._inside = True
         else:
-            yield from self._give(len(self._text) if ended else settled(self._text, self.family.begin))
+            yield from self._give(len(self._text) if ended else settled(self._text, begin))
 
     def _block(self, ended: bool) -> Iterator[str | Delta]:
         """The calls of the block at the head of the text; its mark as text, where it turns out to be none."""
-        mark = len(self.family.begin) if self._text.startswith(self.family.begin) else 0
-        for place in self._ends(mark, ended):
-            try:
-                calls = self.family.read(self._text[mark:place], self.tools)
-            except Unfinished:
-                continue
-            except ValueError:
-                break
+        start = len(self._text) - len(self._text.lstrip())
+        mark = len(self.family.begin) if self._text.startswith(self.family.begin, start) else 0
+        calls, place = self._read(start + mark, ended)
+        if calls:
             yield from map(self._delta, calls)
             self._text = self._text[place:].removeprefix(self.family.end)
             self._inside, self._head, self._beside = False, False, True
-            return
-        else:
-            if not ended:
-                return
-        self._inside = False
-        yield from self._give(mark or 1)
+        elif calls is not None:
+            self._inside = False
+            yield from self._give(start + (mark or 1))
+
+    def _read(self, start: int, ended: bool) -> tuple[list[Call] | None, int]:
+        """The block's calls and its end; no calls where it is none; None where more text is needed to tell."""
+        for place in self._ends(start, ended):
+            try:
+                return self.family.read(self._text[start:place], self.tools), place
+            except Unfinished:
+                continue
+            except ValueError:
+                return [], place
+        return ([] if ended else None), 0
 
     def _ends(self, begin: int, ended: bool) -> Iterator[int]:
-        """Places at which the block may end."""
+        """Places at which the block that begins there may end."""
         place = begin - 1
         while self.family.end and (place := self._text.find(self.family.end, place + 1)) >= 0:
             yield place

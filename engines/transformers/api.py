@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from answers import ChatChoice, Choice, Frame, TextChoice, usage
-from batching import Batcher
+from batching import Batcher, Token
 from chats import Chats, Talk
 from fields import Body, flag
+from gates import Gates
 from grammar import compile_schema
 from loading import Model, load
+from pictures import take_out
 from questions import Defaults, Question, read_prompts, read_question
 from sampling import Constraint, Later, Row, Sampling
 from settings import Settings
 from sizes import batching_config
+from viewing import Viewer
 from words import Words
 from xserve_engine.wire import HttpError, Reply, Request, serve
 
@@ -31,7 +34,9 @@ async def live(settings: Settings) -> None:
     """Load, warm up, and answer until a signal ends the process."""
     model = load(settings)
     config = batching_config(settings, model)
+    gates = Gates(model.network, settings.adapters) if settings.adapters else None
     batcher = Batcher(model.network, config)
+    batcher.rows.watcher = gates.set if gates else None
     api = Api(settings, model, batcher)
     await api.warm_up()
     server = await serve(settings.socket, api.handle)
@@ -53,6 +58,7 @@ class Plan:
     words: Words
     limit: int
     ends: frozenset[int]
+    inputs: Mapping[str, Any] | None  # of a prompt with pictures
 
 
 class Api:
@@ -62,6 +68,7 @@ class Api:
         self.uid = settings.uid
         self.model = model
         self.batcher = batcher
+        self.viewer = Viewer(model.network, batcher)
         self.chats = Chats(settings, model.tokenizer)
         self.defaults = find_defaults(settings, model)
 
@@ -86,10 +93,11 @@ class Api:
     def metrics(self) -> str:
         """Prometheus text."""
         running, waiting = self.batcher.counts()
+        looking = self.viewer.running
         figures = (
-            ("requests_running", "gauge", running),
+            ("requests_running", "gauge", running + looking),
             ("requests_waiting", "gauge", waiting),
-            ("generated_tokens_total", "counter", self.batcher.made),
+            ("generated_tokens_total", "counter", self.batcher.made + self.viewer.made),
         )
         return "".join(
             f"# TYPE transformers_{name} {kind}\ntransformers_{name} {value}\n" for name, kind, value in figures
@@ -116,8 +124,12 @@ class Api:
 
     async def plan_chat(self, body: Body, question: Question) -> list[Plan]:
         """The answers of a chat."""
-        talk = await asyncio.to_thread(self.chats.read, body)
-        prompt = await self.encode(talk.prompt, special=False)
+        messages, pictures = take_out(body.get("messages"))
+        if pictures and self.model.processor is None:
+            raise HttpError(400, "This model sees no pictures: its definition does not have the ability vision.")
+        talk = await asyncio.to_thread(self.chats.read, {**body, "messages": messages})
+        inputs = await asyncio.to_thread(self.model.look, talk.prompt, pictures) if pictures else None
+        prompt = inputs["input_ids"][0].tolist() if inputs else await self.encode(talk.prompt, special=False)
         skip = flag(body, "skip_special_tokens", not (talk.tools or talk.tags))
         return [
             self.plan(
@@ -127,6 +139,7 @@ class Api:
                 Words(self.model.tokenizer, (), question.stops, skip),
                 index,
                 await self.constrain(question, talk),
+                inputs,
             )
             for index in range(question.choices)
         ]
@@ -152,6 +165,7 @@ class Api:
         words: Words,
         number: int,
         constraint: Constraint | None,
+        inputs: Mapping[str, Any] | None = None,
     ) -> Plan:
         """One answer; `number`: its place among those of its prompt, which all draw differently."""
         room = self.model.length - len(prompt)
@@ -161,7 +175,7 @@ class Api:
             raise HttpError(400, f"The prompt has {len(prompt)} tokens; a request may use {self.model.length}.")
         row = Row(prompt, question.sampling.of_choice(number), self.model.network.device, constraint, question.adapter)
         ends = question.ends | self.defaults.ends if constraint else question.ends
-        return Plan(choice, row, words, min(question.limit or room, room), ends)
+        return Plan(choice, row, words, min(question.limit or room, room), ends, inputs)
 
     async def carry_out(self, plans: list[Plan], emit: Emit) -> int:
         """Make all answers side by side; how many tokens were made."""
@@ -177,7 +191,7 @@ class Api:
         choice, words, made, finish = plan.choice, plan.words, 0, "length"
         if isinstance(choice, ChatChoice):
             await emit([choice.open()])
-        async with contextlib.aclosing(self.batcher.answer(plan.row, plan.limit, plan.ends)) as tokens:
+        async with contextlib.aclosing(self.make(plan)) as tokens:
             async for token in tokens:
                 made += 1
                 if token.last and token.id in plan.ends:
@@ -190,6 +204,12 @@ class Api:
                     break
         await emit(choice.close(words.finish(), finish))
         return made
+
+    def make(self, plan: Plan) -> AsyncGenerator[Token, None]:
+        """The tokens of an answer, from the batch if there are no pictures."""
+        if plan.inputs is None:
+            return self.batcher.answer(plan.row, plan.limit, plan.ends)
+        return self.viewer.answer(plan.row, plan.inputs, plan.limit, plan.ends)
 
     async def encode(self, text: str, special: bool) -> list[int]:
         """The tokens of a text; `special`: with those that begin every text of this model."""

@@ -47,14 +47,14 @@ class Rows(ContinuousBatchingLogitsProcessorList):  # type: ignore[misc]
         super().__init__(LogitsProcessorList())
         self.do_processing = True
         self.under_way: dict[str, Row] = {}
-        self.watchers: list[Callable[[list[Any]], None]] = []  # told of every batch before it is computed
+        self.watcher: Callable[[list[tuple[Row | None, int]]], None] | None = None  # told whose tokens a batch holds
         self._batch: list[Row | None] = []
 
     def prepare_tensor_args(self, requests_in_batch: list[Any], arg_storage: Tensor) -> Tensor:
         """Note whose logits the coming step will give, in order."""
         self._batch = [self.under_way.get(one.state.request_id) for one in requests_in_batch if one.has_new_token]
-        for watcher in self.watchers:
-            watcher(requests_in_batch)
+        if self.watcher:
+            self.watcher([(self.under_way.get(one.state.request_id), one.query_length) for one in requests_in_batch])
         return arg_storage
 
     def __call__(self, input_ids: Tensor, scores: Tensor, logits_processor_args: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ says is passed on as the reason why this engine can never start.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from settings import Settings, request_length
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 from xserve_engine.launch import BAD_OPTION, BAD_WEIGHTS, NO_BACKEND, NO_WEIGHTS, Refusal
+from xserve_engine.wire import HttpError
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,14 @@ class Model:
     length: int  # tokens that one request may use
     vocabulary: int  # rows of the logits
     ends: frozenset[int]  # token ids that end every answer
+
+    def look(self, prompt: str, pictures: Sequence[Any]) -> Mapping[str, Any]:
+        """The network's inputs for a prompt with pictures. Raises `HttpError` 400 where their numbers differ."""
+        try:
+            read = self.processor(text=[prompt], images=list(pictures), add_special_tokens=False, return_tensors="pt")
+        except ValueError as error:
+            raise HttpError(400, f"The pictures do not fit the messages: {error}") from error
+        return dict(read.to(self.network.device, dtype=self.network.dtype))
 
 
 def load(settings: Settings) -> Model:

@@ -1,0 +1,17 @@
+"""The library's own transcription: `python faster_whisper_hears.py MODEL WAV KIT` prints its text and times."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from faster_whisper import WhisperModel
+
+model, file, kit = sys.argv[1:]
+sys.path.append(kit)
+from xserve_engine.sound import decode
+
+segments = list(WhisperModel(model, device="cpu").transcribe(decode(Path(file).read_bytes(), 60))[0])
+times = [[one.start, one.end] for one in segments]
+print(json.dumps({"text": "".join(one.text for one in segments), "times": times}))

@@ -1,0 +1,54 @@
+"""Runs the engine's own painting where memory is scarce: `python scarce.py WEIGHTS ENGINES ROOM COUNT`.
+
+The pipeline is played: it has room for ROOM pictures at once, and says so as torch does. Prints the size of each
+batch that was tried, and the pictures, which are the seeds of their chances.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+for folder in ("_kit", "diffusers"):
+    sys.path.append(str(Path(sys.argv[2], folder)))
+
+import torch
+from painting import paint
+from planning import Plan
+from xserve_engine.wire import HttpError
+
+
+class Played:
+    """A pipeline that draws nothing but numbers."""
+
+    components: dict[str, Any] = {}  # noqa: RUF012
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.tried: list[int] = []
+
+    def __call__(self, prompt: str, generator: Any, num_images_per_prompt: int) -> SimpleNamespace:
+        self.tried.append(num_images_per_prompt)
+        if num_images_per_prompt > self.room:
+            raise torch.OutOfMemoryError("no room")
+        chances = generator if isinstance(generator, list) else [generator]
+        return SimpleNamespace(images=[chance.initial_seed() for chance in chances])
+
+
+def main(room: int, count: int) -> None:
+    """Paint that many pictures, in batches of four at first."""
+    pipeline, drawn, refusal = Played(room), [], ""
+    plan = Plan(pipeline, {"prompt": "a"}, tuple(range(count)), batch=4, scheduler=None, adapter=None)
+    try:
+        for batch in paint(plan, lambda _: None):
+            drawn += batch
+    except HttpError as error:
+        refusal = str(error)
+    print(json.dumps({"tried": pipeline.tried, "drawn": drawn, "refusal": refusal}))
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[3:]))

@@ -147,7 +147,7 @@ def _step() -> None:
     left = _steps.get()
     left[0] -= 1
     if left[0] < 0:
-        raise Refused(f"it takes too many steps.")
+        raise Refused("it takes too many steps.")
 
 
 def _bounded(pieces: Iterable[str]) -> Iterator[str]:

@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xserve.core.deploy import Entry
-from xserve.core.desired import Deployment, Desired, Means, Order, Registration, Waiting, Weights, resolve
+from xserve.core.desired import Deployment, Desired, Means, Order, Registration, Waiting, Weights
 from xserve.core.engines import Engine, Gates
 from xserve.core.manifest import Manifest
+from xserve.core.resolve import resolve
 
 from .samples import accepted, template
 
 THERE = Weights("directory", chat_template=True)
 TEMPLATE = "{{ messages }}"
+NO_GATES = Gates()
 
 
 def engine(name: str = "native", *, installed: bool = True, **manifest: Any) -> Engine:
@@ -54,7 +56,7 @@ def settle(
     registrations: Sequence[Registration] | None = None,
     engines: Sequence[Engine] | None = None,
     weights: Weights = THERE,
-    gates: Gates = Gates(),
+    gates: Gates = NO_GATES,
     before: Mapping[str, Deployment] | None = None,
 ) -> Desired:
     """What should run, where every path holds the same weights."""

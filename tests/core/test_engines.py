@@ -20,10 +20,9 @@ from xserve.core.engines import (
     specs_of,
     verdicts,
 )
-
 from xserve.core.environment import Environment, Readiness
 
-from .houses import engine, llm, registration
+from .houses import NO_GATES, engine, llm, registration
 
 TORCH = engine("vllm", title="vLLM")
 GGUF = engine("llama_cpp", title="llama.cpp", serves=[{"type": "LLM", "formats": ["ggufv2"]}])
@@ -164,7 +163,7 @@ def test_an_engine_that_needs_no_backend_is_installed() -> None:
 # -- beyond the format -----------------------------------------------------------------------------------------------
 
 
-def said(definition: dict[str, Any], serves: list[dict[str, Any]], gates: Gates = Gates(), named: bool = False) -> str:
+def said(definition: dict[str, Any], serves: list[dict[str, Any]], gates: Gates = NO_GATES, named: bool = False) -> str:
     """Why an engine with these rows cannot serve a definition; empty where it can."""
     found = choose(definition, specs_of(definition), "one" if named else None, [engine("one", serves=serves)], gates)
     return found.removeprefix("no engine can serve it: one: ") if isinstance(found, str) else ""

@@ -12,12 +12,13 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 from xserve.core.deploy import entries_of
-from xserve.core.desired import Order, Registration, Waiting, find_registration
+from xserve.core.desired import Order, Registration, Waiting
 from xserve.core.judge import Verdict, judge
 from xserve.core.modeltypes import MODEL_TYPES
 from xserve.core.problems import Severity
 from xserve.core.reasons import Reason
 from xserve.core.refused import Kind, Refused
+from xserve.core.resolve import find_registration
 from xserve.daemon.loop import Loop
 from xserve.daemon.tasks import Tasks
 from xserve.daemon.trials import FailedLaunch, Trials

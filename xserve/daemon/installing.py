@@ -19,7 +19,8 @@ class NotInstalledError(Exception):
 def install(config: str | None, directory: str | None, names: Sequence[str], tell: Callable[[str], None]) -> list[str]:
     """Make the environments of these engines; returns a sentence for each. Raises NotInstalledError.
 
-    Without names: of every engine that has one. `directory` holds the environments in place of the one that the settings name.
+    Without names: of every engine that has one. `directory` holds the environments, in place of the one that the
+    settings name.
     """
     offline = Offline.open(config)
     environments = (

@@ -13,21 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from xserve import __version__
 from xserve.core.deploy import entries_of
-from xserve.core.desired import (
-    Deployment,
-    Desired,
-    Means,
-    Order,
-    Registration,
-    Waiting,
-    resolve,
-    template_trouble,
-)
+from xserve.core.desired import Deployment, Desired, Means, Order, Registration, Waiting
 from xserve.core.engines import Engine, Gates, specs_of
 from xserve.core.judge import judge
 from xserve.core.problems import Problem
 from xserve.core.reasons import Reason
 from xserve.core.refused import Kind, Refused
+from xserve.core.resolve import resolve, template_trouble
 from xserve.core.settings import Settings
 from xserve.core.text import path_of
 from xserve.daemon.discovery import Found, bundled, discover, equip

@@ -12,7 +12,7 @@ import pytest
 
 from xserve.core.actions import Explanation
 from xserve.core.deploy import entries_of
-from xserve.core.desired import Deployment, Desired, Means, Order, Registration, Weights, resolve
+from xserve.core.desired import Deployment, Desired, Means, Order, Registration, Weights
 from xserve.core.engines import Engine, Gates, verdicts
 from xserve.core.judge import judge
 from xserve.core.lifecycle import Instance, State
@@ -20,6 +20,7 @@ from xserve.core.manifest import Backend, Manifest, Serves
 from xserve.core.observed import Observed
 from xserve.core.reasons import Reason
 from xserve.core.refused import Kind, Refused
+from xserve.core.resolve import resolve
 from xserve.core.status import Gauges, model_views
 from xserve.core.views import (
     Candidate,

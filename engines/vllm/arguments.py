@@ -7,7 +7,10 @@ processor the share would be one of all main memory, so the size of the cache is
 option `kv_cache_memory` says, else 1 GiB, or as much as one request of the full length needs where that is more.
 
 On a processor the model is not compiled (`enforce_eager`): a compiler would have to be there, and a start would
-take minutes. Pictures and sounds are read from the request only; vLLM would fetch any address in it, so the only
+take minutes. Prompts of a text model are read there in steps of 256 tokens: a departed client is only noticed between
+steps, and one of vLLM's default size takes many seconds.
+
+Pictures and sounds are read from the request only; vLLM would fetch any address in it, so the only
 host that it may fetch from is one that cannot exist, unless the option names others.
 """
 
@@ -25,6 +28,7 @@ from xserve_engine.launch import BAD_OPTION, Refusal
 HERE = Path(__file__).parent
 GIB = 1024**3
 SHARE = 0.9  # of a card
+STEP = 256  # tokens of prompts read in one step on a processor
 BLOCK = 128  # tokens: what vLLM rounds a request's cache up to on processors
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # of adapters, as vLLM provides for
 NOWHERE = "nowhere.invalid"  # a name that is reserved for never being there
@@ -96,6 +100,14 @@ def _memory_of_processor(settings: Settings) -> Iterator[str]:
     yield flag("kv-cache-memory-bytes", settings.options.get("kv_cache_memory") or _default_cache(settings))
     if "enforce_eager" not in settings.options:
         yield flag("enforce-eager", True)
+    if settings.model_type == "LLM" and not settings.weights.perceives and not _steps(settings.options):
+        yield flag("max-num-batched-tokens", STEP)
+        yield flag("max-num-seqs", STEP)  # no more than tokens in a step
+
+
+def _steps(options: Mapping[str, Any]) -> bool:
+    """Whether the options say something about steps."""
+    return bool({"max_num_batched_tokens", "max_num_seqs"} & options.keys())
 
 
 def _default_cache(settings: Settings) -> int:

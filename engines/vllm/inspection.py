@@ -48,6 +48,11 @@ class Weights:
         """Whether the weights say how they were quantised."""
         return bool(self._text_config().get("quantization_config") or self.config.get("quantization_config"))
 
+    @property
+    def perceives(self) -> bool:
+        """Whether the model takes pictures or sounds, which may not be cut into steps."""
+        return any(name in self.config for name in ("vision_config", "audio_config"))
+
     def cache_per_token(self, width: int) -> int:
         """Bytes that attention keeps per token with numbers of `width` bytes; 0 where the shape is not known."""
         text = self._text_config()

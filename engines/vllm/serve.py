@@ -35,7 +35,9 @@ def run(start: Start) -> None:
         raise Refusal(NO_BACKEND, f"vLLM is not installed for {sys.executable}.")
     settings = settle(start, look_at_weights(start))
     os.environ.update(environment(settings))
-    clear(settings.socket)
+    if settings.chat_template:
+        settings.chat_template_file.write_text(settings.chat_template, encoding="utf-8")
+    clear(start.socket)
     leave_nothing_behind()
     with told_by_vllm():
         command = arguments(settings, look_at_machine())

@@ -164,7 +164,18 @@ def _template(start: Start, weights: Weights) -> str:
             BAD_DEFINITION,
             "The definition says that the model can chat, but neither it nor the weights have a chat template.",
         )
+    if template:
+        _check_template(template)
     return template
+
+
+def _check_template(template: str) -> None:
+    from xserve_engine.templates import Template, TemplateError  # needs Jinja, which comes with vLLM
+
+    try:
+        Template(template, {})
+    except TemplateError as error:
+        raise Refusal(BAD_DEFINITION, str(error)) from None
 
 
 def _tool_parser(start: Start, weights: Weights) -> str:

@@ -1,9 +1,10 @@
 """vLLM's answers in the words of the contract, where they differ.
 
-A middleware of vLLM's own server, named to it with `--middleware`. It changes two things:
+A middleware of vLLM's own server, named to it with `--middleware`. It changes three things:
 
 * Thoughts are answered in `reasoning_content`, where vLLM writes `reasoning`. The key is exchanged in the bytes: in a
   JSON text a quoted name followed by a colon can only be a key, since quotes inside of strings are escaped.
+* A ranked document is its text; vLLM adds a member for other media, null.
 * A path or method that there is not is answered with an error in OpenAI's shape, where vLLM's framework has its own.
 """
 
@@ -18,8 +19,10 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
-CHAT = "/v1/chat/completions"
-THEIRS, OURS = b'"reasoning":', b'"reasoning_content":'
+EXCHANGED = {  # per path: vLLM's bytes, and ours
+    "/v1/chat/completions": (b'"reasoning":', b'"reasoning_content":'),
+    "/v1/rerank": (b',"multi_modal":null', b""),
+}
 LENGTH = b"content-length"
 
 
@@ -60,7 +63,7 @@ def reword(path: str, status: int, body: bytes) -> bytes:
     if status in (404, 405) and body.startswith(b'{"detail"'):
         error = {"message": f"{json.loads(body)['detail']}: {path}", "type": "invalid_request_error", "code": status}
         return json.dumps({"error": error}).encode()
-    return body.replace(THEIRS, OURS) if path == CHAT else body
+    return body.replace(*EXCHANGED[path]) if path in EXCHANGED else body
 
 
 def _with_length(head: Message, length: int) -> Message:

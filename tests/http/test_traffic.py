@@ -56,6 +56,16 @@ def test_a_uid_wins_over_an_alias_and_the_first_alias_over_later_ones(traffic):
     assert traffic.resolve("shared").uid == "a"
 
 
+def test_an_adapter_is_found_like_an_alias_and_goes_with_its_model(traffic):
+    publish(traffic, adapters={"legal": {}})
+    assert traffic.resolve("legal") is traffic.resolve("m")
+    traffic.publish("m", Exposure("LLM", adapters={"tone": {}}))
+    assert traffic.resolve("legal") is None
+    assert traffic.resolve("tone").uid == "m"
+    traffic.withdraw("m")
+    assert traffic.resolve("tone") is None
+
+
 @pytest.mark.parametrize("first", ["a", "b"])
 def test_an_alias_moves_whichever_of_its_owners_is_told_first(traffic, first):
     before = {"a": (), "b": ("moved",)}

@@ -85,7 +85,7 @@ class Relay:
 
     async def _changed(self, reply: Reply, change: Change) -> None:
         body = bytes(await _gather(reply, b"", MAX_CHANGED))
-        if not reply.complete:
+        if not reply.complete or len(body) > MAX_CHANGED:
             raise MalformedError(f"The engine's reply is longer than {MAX_CHANGED} bytes.")
         body = await change(body)
         self._departure.stop_watching()

@@ -22,7 +22,7 @@ from painting import paint
 from pictures import Picture, encode, is_transparent, read_picture
 from planning import Plan, Planner
 from settings import Settings
-from wishes import Wish, defaults_of, members_of_form, read_wish
+from wishes import Wish, members_of_form, read_wish
 from xserve_engine.form import File, Form, parse_form
 from xserve_engine.host import Work
 from xserve_engine.wire import Handler, HttpError, Reply, Request
@@ -38,11 +38,11 @@ class Departed(Exception):
 class Api:
     """Reads requests, has them painted in turn, and answers."""
 
-    def __init__(self, planner: Planner, settings: Settings, work: Work) -> None:
+    def __init__(self, planner: Planner, settings: Settings, defaults: Mapping[str, Any], work: Work) -> None:
         self.planner = planner
         self.settings = settings
         self.work = work
-        self.defaults = defaults_of(settings.requests)
+        self.defaults = defaults
         self.shares: dict[str, float] = {}  # done, of the requests under way, by their id
 
     def routes(self) -> dict[str, Handler]:

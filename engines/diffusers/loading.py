@@ -1,13 +1,14 @@
-"""Loading a pipeline from its folder. `model_index.json` in it names the class: there is nothing to choose.
+"""Loading a pipeline from its folder. The index in it names the class: there is nothing to choose.
 
-What goes wrong for good (a folder that is no pipeline, a class that is not there, code that may not run) is a
-`Refusal`; anything else, such as a card without room, is an ordinary crash.
+What goes wrong for good (a class that is not there, weights that do not fit) is a `Refusal`; anything else, such as
+a card without room, is an ordinary crash.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,13 @@ import diffusers
 import torch
 from safetensors import SafetensorError
 from settings import Settings
-from xserve_engine.launch import BAD_DEFINITION, BAD_OPTION, BAD_WEIGHTS, NO_BACKEND, NO_WEIGHTS, Refusal
+from xserve_engine.launch import BAD_DEFINITION, BAD_OPTION, BAD_WEIGHTS, NO_BACKEND, Refusal
 
-INDEX = "model_index.json"
 TROUBLE = (OSError, ValueError, KeyError, AttributeError, TypeError, SafetensorError)  # what the loader raises
 
 
-def load(settings: Settings) -> Any:
-    """The pipeline, on its device, ready to be called. Raises `Refusal`."""
-    index = read_index(settings.weights)
+def load(settings: Settings, index: Mapping[str, Any]) -> Any:
+    """The pipeline of that index, on its device, ready to be called. Raises `Refusal`."""
     device = choose_device(settings)
     dtype = choose_dtype(settings.options["dtype"], device)
     pipeline = _assemble(settings, index, device, dtype)
@@ -36,19 +35,6 @@ def load(settings: Settings) -> Any:
     pipeline.set_progress_bar_config(disable=True)  # the log is no terminal
     print(f"diffusers {diffusers.__version__}: {type(pipeline).__name__}, {dtype}, on {device}.", flush=True)
     return pipeline
-
-
-def read_index(folder: Path) -> dict[str, Any]:
-    """What the folder holds, as its index says."""
-    try:
-        index = json.loads((folder / INDEX).read_bytes())
-    except FileNotFoundError:
-        raise Refusal(NO_WEIGHTS, f"The weights are no pipeline of diffusers: {folder} has no {INDEX}.") from None
-    except (OSError, ValueError) as error:
-        raise Refusal(BAD_WEIGHTS, f"{folder / INDEX} cannot be read: {error}.") from None
-    if not isinstance(index, dict) or "_class_name" not in index:
-        raise Refusal(BAD_WEIGHTS, f"{folder / INDEX} does not name the pipeline's class.")
-    return index
 
 
 def choose_device(settings: Settings) -> str:
@@ -67,10 +53,7 @@ def choose_dtype(name: str, device: str) -> torch.dtype:
     return auto if name == "auto" else getattr(torch, name)
 
 
-def _assemble(settings: Settings, index: dict[str, Any], device: str, dtype: torch.dtype) -> Any:
-    if isinstance(index["_class_name"], list) and not settings.remote_code:
-        sentence = "comes with code of its own, which may not run here unless the administrator allows it"
-        raise Refusal(BAD_DEFINITION, f"The pipeline {sentence}: {settings.weights}.")
+def _assemble(settings: Settings, index: Mapping[str, Any], device: str, dtype: torch.dtype) -> Any:
     left_out = {} if settings.options["safety_checker"] or "safety_checker" not in index else _UNCHECKED
     spread = {"device_map": "balanced"} if device == "cuda" and settings.gpus > 1 else {}
     try:

@@ -37,7 +37,9 @@ def read_picture(file: File, most: int) -> Picture:
                 raise HttpError(400, f"The image {name} has {width}x{height} pixels; at most {most} a side are taken.")
             upright = ImageOps.exif_transpose(opened)
             return upright.convert("RGBA" if upright.has_transparency_data else "RGB")
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
+    except Image.DecompressionBombError:
+        raise HttpError(400, f"The image {name} has too many pixels; at most {most} a side are taken.") from None
+    except (OSError, ValueError, SyntaxError, EOFError):
         formats = ", ".join(READABLE)
         raise HttpError(400, f"The image {name} cannot be read; it must be a whole file of {formats}.") from None
 

@@ -20,7 +20,7 @@ from pictures import Picture, Size, fit, mask_of, on_white, pad
 from PIL import Image
 from schedulers import make_scheduler
 from settings import Settings
-from wishes import MOST_SEED, OWN, Wish
+from wishes import MOST_SEED, Wish
 from xserve_engine.wire import HttpError
 
 FAMILIES = {
@@ -49,17 +49,17 @@ class Plan:
 class Planner:
     """Makes plans for one loaded pipeline."""
 
-    def __init__(self, pipeline: Any, settings: Settings) -> None:
-        """Raises `HttpError` if the definition's defaults for requests cannot be."""
+    def __init__(self, pipeline: Any, settings: Settings, defaults: Mapping[str, Any]) -> None:
+        """Raises `HttpError` if the option `scheduler` names none."""
         self.base = pipeline
         self.settings = settings
+        self.defaults = defaults
         self.adapters = {name: number for number, name in enumerate(settings.adapters)}
         self.made: dict[str, Any] = {}
         self.size = usual_size(pipeline)
         scheduler = getattr(pipeline, "scheduler", None)
         self.scheduler = scheduler and (dict(scheduler.config), type(scheduler))
-        most = settings.options["max_steps"]
-        self.defaults = read_parameters({k: v for k, v in settings.requests.items() if k not in OWN}, most)
+        self._scheduler(None)
 
     def plan(self, wish: Wish) -> Plan:
         """How to serve the wish. Raises `HttpError` 400 with a sentence where that cannot be."""

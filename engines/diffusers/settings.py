@@ -110,7 +110,7 @@ def _renamed(given: Mapping[str, Any]) -> dict[str, Any]:
 def _check(given: Mapping[str, Any], code: int, unknown: str) -> None:
     for name, value in given.items():
         if name not in OPTIONS:
-            near = difflib.get_close_matches(name, OPTIONS, n=1)
+            near = difflib.get_close_matches(name, [*OPTIONS, *ALIASES], n=1)
             raise Refusal(code, f"{unknown} {name}." + (f" Did you mean {near[0]}?" if near else ""))
         if not OPTIONS[name].fits(value):
             raise Refusal(code, f"{name} must be {OPTIONS[name]}, not {value!r}.")

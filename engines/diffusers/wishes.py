@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from parameters import read_parameters
 from pictures import WRITABLE, Picture, Size
 from xserve_engine.form import Form
 from xserve_engine.wire import HttpError
@@ -69,11 +70,20 @@ def _value(name: str, text: str) -> Any:
     return value if isinstance(value, bool | int | float) else text
 
 
-def defaults_of(requests: Mapping[str, Any]) -> dict[str, Any]:
-    """What a request takes from `default_generate_config`, but for the pipeline's parameters. Raises `HttpError`."""
-    defaults = {name: value for name, value in requests.items() if name in OWN - {"kwargs", "request_id", "model"}}
-    read_wish("text2image", {"prompt": ""}, defaults)
-    return defaults
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What a request takes that does not say otherwise: `default_generate_config`, in two halves."""
+
+    members: Mapping[str, Any]  # of requests
+    parameters: Mapping[str, Any]  # of pipelines; those that a pipeline does not take are left out for it
+
+
+def read_defaults(config: Mapping[str, Any], max_steps: int) -> Defaults:
+    """The defaults in a `default_generate_config`. Raises `HttpError` for what no request could ask."""
+    members = {name: value for name, value in config.items() if name in OWN - {"kwargs", "request_id", "model"}}
+    read_wish("text2image", {"prompt": ""}, members)
+    others = {name: value for name, value in config.items() if name not in OWN}
+    return Defaults(members, read_parameters(others, max_steps))
 
 
 def read_wish(

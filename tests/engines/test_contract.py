@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
 import json
@@ -18,6 +19,7 @@ from .harness import Engine, until
 from .subject import PROMPT, WORD, Subject
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
+IMAGES = "/v1/images/generations"
 SAY = {"messages": [{"role": "user", "content": "What is 2+3?"}], "temperature": 0}
 LEFT = (0, 143, -signal.SIGTERM)  # exit codes after SIGTERM
 
@@ -129,6 +131,29 @@ def test_a_call_is_answered_in_json_and_alike_every_time(engine: Engine) -> None
     call = engine.subject.options.get("probe") or {"args": ["hi"]}
     first, second = (engine.post("/v1/flexible/infers", **call) for _ in range(2))
     assert first == second
+
+
+@pytest.mark.types("image")
+def test_images_come_as_files_as_many_as_wanted_and_alike_for_one_seed(engine: Engine) -> None:
+    asked = {"prompt": "a red square", "n": 2, "size": "64x64", "num_inference_steps": 2}
+    one, again, other = (_images(engine.post(IMAGES, **asked, seed=seed)) for seed in (1, 1, 3))
+    assert one == again
+    assert len({*one, *other}) == 4
+
+
+def _images(answer: Any) -> list[bytes]:
+    assert answer["created"] > 0
+    files = [base64.b64decode(item["b64_json"], validate=True) for item in answer["data"]]
+    assert all(file.startswith(b"\x89PNG") for file in files)
+    return files
+
+
+@pytest.mark.types("image")
+def test_work_on_an_image_ends_when_its_client_leaves(engine: Engine) -> None:
+    connection = engine.send("POST", IMAGES, {"model": "served", "prompt": "a red square", **engine.subject.silent})
+    until(lambda: engine.busy() == 1, "the work began")
+    connection.close()
+    until(lambda: engine.busy() == 0, "the departed client's work ended")
 
 
 # Concurrency and cancels

@@ -1,4 +1,4 @@
-"""Runs the engine's own painting where memory is scarce: `python scarce.py WEIGHTS ENGINES ROOM COUNT`.
+"""Runs the engine's own painting where memory is scarce: `python scarce.py WEIGHTS ROOM COUNT`.
 
 The pipeline is played: it has room for ROOM pictures at once, and says so as torch does. Prints the size of each
 batch that was tried, and the pictures, which are the seeds of their chances.
@@ -8,12 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-
-for folder in ("_kit", "diffusers"):
-    sys.path.append(str(Path(sys.argv[2], folder)))
 
 import torch
 from painting import paint
@@ -51,4 +47,4 @@ def main(room: int, count: int) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[3:]))
+    main(*map(int, sys.argv[2:]))

@@ -26,7 +26,7 @@ def subjects() -> list[Subject]:
             },
             options={"device": "cpu"},
             missing=lacking or missing,
-            endless={"num_inference_steps": 500},
+            silent={"num_inference_steps": 500, "n": 10},
             patience=240,
             heavy=True,
         )

@@ -21,7 +21,7 @@ from xserve_engine.launch import NO_BACKEND, Refusal
 from xserve_engine.wire import HttpError, Reply, Request
 from xserve_engine.wire import serve as listen
 
-UNSUPPORTED = ("mmproj", "lora", "chat_template_kwargs")
+UNSUPPORTED = ("mmproj", "lora", "enable_thinking", "chat_template_kwargs")
 # What a request may say beside its messages or prompt; other members have no counterpart in the bindings.
 SAMPLING = frozenset(
     (
@@ -43,8 +43,10 @@ def serve(settings: Settings) -> None:
     if settings.model_type == "rerank":
         raise Refusal(NO_BACKEND, "llama-cpp-python cannot rank; xllamacpp and llama-server can.")
     for name in UNSUPPORTED:
-        if settings.options[name]:
+        if settings.options[name] not in (None, (), {}):
             raise Refusal(NO_BACKEND, f"llama-cpp-python does not serve the option {name}; xllamacpp does.")
+    if settings.lora:
+        raise Refusal(NO_BACKEND, "llama-cpp-python does not serve LoRA adapters; xllamacpp does.")
     asyncio.run(_live(settings))
 
 

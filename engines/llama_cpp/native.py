@@ -130,6 +130,7 @@ def _set_devices(params: Any, settings: Settings, library: Any) -> None:
 def _set_text(params: Any, settings: Settings, library: Any) -> None:
     options = settings.options
     params.use_jinja = True
+    params.cache_prompt = settings.caching
     params.chat_template = settings.template
     params.antiprompt = list(settings.stops.texts)
     params.sampling.seed = options["seed"] % 2**32
@@ -137,12 +138,8 @@ def _set_text(params: Any, settings: Settings, library: Any) -> None:
     params.reasoning_format = _member(
         library.common_reasoning_format, "COMMON_REASONING_FORMAT", options["reasoning_format"]
     )
-    params.default_template_kwargs = {
-        name: json.dumps(value) for name, value in options["chat_template_kwargs"].items()
-    }
-    params.lora_adapters = [
-        library.CommonAdapterLoraInfo(adapter["path"], adapter.get("scale", 1.0)) for adapter in options["lora"]
-    ]
+    params.default_template_kwargs = {name: json.dumps(value) for name, value in settings.variables.items()}
+    params.lora_adapters = [library.CommonAdapterLoraInfo(adapter.path, adapter.scale) for adapter in settings.lora]
     if options["mmproj"]:
         params.mmproj.path = options["mmproj"]
     for token in settings.stops.hidden:

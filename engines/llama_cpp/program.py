@@ -101,16 +101,17 @@ def _text(settings: Settings) -> Iterator[str]:
     options = settings.options
     yield from ("--jinja", "--seed", str(options["seed"]), "--reasoning-format", options["reasoning_format"])
     yield from ("--reasoning-budget", str(options["reasoning_budget"]))
+    yield "--cache-prompt" if settings.caching else "--no-cache-prompt"
     if settings.template:
         yield from ("--chat-template", settings.template)
-    if options["chat_template_kwargs"]:
-        yield from ("--chat-template-kwargs", json.dumps(options["chat_template_kwargs"]))
+    if settings.variables:
+        yield from ("--chat-template-kwargs", json.dumps(settings.variables))
     for text in settings.stops.texts:
         yield from ("--reverse-prompt", text.replace("\\", "\\\\"))  # it reads escapes in them
     for key, token in zip(ENDS, settings.stops.hidden, strict=False):
         yield from ("--override-kv", f"tokenizer.ggml.{key}=int:{token}")
-    for adapter in options["lora"]:
-        yield from ("--lora-scaled", f"{adapter['path']}:{adapter.get('scale', 1.0)}")
+    for adapter in settings.lora:
+        yield from ("--lora-scaled", f"{adapter.path}:{adapter.scale}")
     if options["mmproj"]:
         yield from ("--mmproj", options["mmproj"])
 

@@ -14,13 +14,14 @@ one (SmolLM2, one thread: 107 tokens/s by 2,048, 131 by 128), so it is 128 there
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from header import Header, read_header
 from stops import Stops, gather
+from thoughts import teach
 from xserve_engine.launch import (
     BAD_DEFINITION,
     BAD_OPTION,
@@ -63,11 +64,20 @@ DEFAULTS: dict[str, Any] = {
     "rope_freq_scale": 0.0,
     "reasoning_format": "deepseek",
     "reasoning_budget": -1,
+    "enable_thinking": None,
     "chat_template_kwargs": {},
     "pooling": None,
     "normalize": True,
     "warmup": True,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A LoRA adapter, and its weight in requests that select none."""
+
+    path: str
+    scale: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +96,19 @@ class Settings:
     ubatch: int
     threads: int
     template: str  # "": the file's own
+    variables: Mapping[str, Any]  # of the template, where a request says nothing
     stops: Stops
+    lora: tuple[Adapter, ...]
     pooling: str | None  # None: the file's own
     options: Mapping[str, Any]  # all of `DEFAULTS`, with what the user chose
+
+    @property
+    def caching(self) -> bool:
+        """Whether prompts may be cached: not where requests select adapters.
+
+        llama.cpp takes what one adapter has read for what another, or none, would have; its issue 26207.
+        """
+        return all(adapter.scale for adapter in self.lora)
 
     @property
     def probable(self) -> bool:
@@ -102,7 +122,8 @@ def settle(start: Start) -> Settings:
     options = {**DEFAULTS, **start.options}
     header = read_header(require_weights(start))
     _check_kind(start, header)
-    _check_files(options)
+    adapters = _adapters(start, options)
+    _check_files(options, adapters)
     context = _context(start, header, options)
     pooled = start.model_type != "LLM"
     shared = options["kv_unified"] and not pooled
@@ -122,8 +143,10 @@ def settle(start: Start) -> Settings:
         # A pooled text cannot be cut: all of it goes through in one physical batch.
         ubatch=batch if pooled else min(options["n_ubatch"], batch),
         threads=options["n_threads"] or len(os.sched_getaffinity(0)),
-        template=_template(start, header),
+        template=_template(start, header, options),
+        variables=_variables(options),
         stops=gather(header, _strings(start), start.definition.get("stop_token_ids") or []),
+        lora=adapters,
         pooling="rank" if start.model_type == "rerank" else options["pooling"],
         options=options,
     )
@@ -139,14 +162,20 @@ def _check_kind(start: Start, header: Header) -> None:
         raise Refusal(BAD_WEIGHTS, f"The file has no classification head, so it cannot rank: {header.path}.")
 
 
-def _check_files(options: Mapping[str, Any]) -> None:
-    """Refuse files named in the options that are not there."""
-    named = [("mmproj", options["mmproj"])] + [("lora", adapter.get("path")) for adapter in options["lora"]]
-    for option, path in named:
+def _adapters(start: Start, options: Mapping[str, Any]) -> tuple[Adapter, ...]:
+    """Those that requests select, by their place; behind them those that every other request gets."""
+    selected = [Adapter(one["path"], 0.0) for one in start.lora]
+    return (*selected, *(Adapter(one["path"], float(one.get("scale", 1.0))) for one in options["lora"]))
+
+
+def _check_files(options: Mapping[str, Any], adapters: Sequence[Adapter]) -> None:
+    """Refuse files that are named and not there, or not readable as GGUF."""
+    named = [("projector", options["mmproj"])] + [("LoRA adapter", adapter.path) for adapter in adapters]
+    for kind, path in named:
         if path is None:
             continue
         if not Path(path).is_file():
-            raise Refusal(NO_WEIGHTS, f"The file of the option {option} is not there: {path}.")
+            raise Refusal(NO_WEIGHTS, f"The file of the {kind} is not there: {path}.")
         read_header(Path(path))
 
 
@@ -172,8 +201,8 @@ def _step(options: Mapping[str, Any]) -> int:
     return STEP_OF_CARD if cards and not hidden and options["n_gpu_layers"] != 0 else STEP_OF_PROCESSOR
 
 
-def _template(start: Start, header: Header) -> str:
-    """The definition's chat template, "" for the file's. Refuses a chat model that has neither."""
+def _template(start: Start, header: Header, options: Mapping[str, Any]) -> str:
+    """The chat template if it is not just the file's. Refuses a chat model that has none."""
     if start.model_type != "LLM":
         return ""
     template = start.definition.get("chat_template") or ""
@@ -183,7 +212,16 @@ def _template(start: Start, header: Header) -> str:
             BAD_DEFINITION,
             "The definition says that the model can chat, but neither it nor the file has a chat template.",
         )
-    return str(template)
+    tags = [start.definition.get(f"reasoning_{side}_tag") or "" for side in ("start", "end")]
+    known = template or header.chat_template
+    return teach(known, *tags) if known and all(tags) and options["reasoning_format"] != "none" else str(template)
+
+
+def _variables(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The template's variables; templates know the switch for thinking by two names."""
+    switch = options["enable_thinking"]
+    named = {} if switch is None else {"enable_thinking": switch, "thinking": switch}
+    return {**named, **options["chat_template_kwargs"]}
 
 
 def _strings(start: Start) -> list[str]:

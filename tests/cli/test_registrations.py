@@ -86,21 +86,31 @@ def test_terminate_names_the_model_once(xserve: Xserve, words: list[str]) -> Non
 
 def test_engines_and_what_they_say(script: Script, xserve: Xserve) -> None:
     engine = EngineView(
-        name="vllm", title="vLLM", description="fast", installed=False, readiness="missing", backend="", reason="pip install vllm",
-        serves=[{"type": "LLM", "formats": ["pytorch", "awq"]}, {"type": "flexible", "formats": []}], folder="/e",
+        name="vllm", title="vLLM", description="fast", installed=False, readiness="missing", backend="",
+        reason="pip install vllm",
+        serves=[
+            {"type": "LLM", "formats": ["pytorch", "awq"], "families": [], "launchers": []},
+            {"type": "audio", "formats": [], "families": ["whisper*"], "launchers": []},
+            {"type": "image", "formats": [], "families": [], "launchers": []},
+        ],
+        folder="/e",
     )  # fmt: skip
-    fits = EngineVerdictView(engine="llama_cpp", format="ggufv2", size="7", quantization="q4", able=True, reason="")
-    cannot = fits.model_copy(update={"engine": "vllm", "size": "", "able": False, "reason": "it is not installed"})
+    fits = EngineVerdictView(
+        engine="llama_cpp", format="ggufv2", size="7", quantization="q4", able=True, taken=True, reason=""
+    )
+    cannot = fits.model_copy(
+        update={"engine": "vllm", "size": "", "able": False, "taken": False, "reason": "it is not installed"}
+    )
     coming = cannot.model_copy(update={"able": True})
     view = {"engines": [engine.model_dump()], "verdicts": [it.model_dump() for it in (fits, cannot, coming)]}
     script.on("GET", "/xserve/v1/engines", view)
     assert xserve("engines").out == (
-        "ENGINE  INSTALLED  SERVES                              HOW TO GET IT\n"
-        "vllm    no         LLM (pytorch, awq); flexible (any)  pip install vllm\n"
+        "ENGINE  INSTALLED  SERVES                                      HOW TO GET IT\n"
+        "vllm    no         LLM (pytorch, awq); audio (whisper*); image  pip install vllm\n"
     )
     assert xserve("engines", "qwen", "-t", "LLM").out == (
         "ENGINE     FORMAT  SIZE  QUANTIZATION  CAN SERVE IT\n"
-        "llama_cpp  ggufv2  7     q4            yes\n"
+        "llama_cpp  ggufv2  7     q4            yes, and it is taken\n"
         "vllm       ggufv2  -     q4            it is not installed\n"
         "vllm       ggufv2  -     q4            yes; it is not installed\n"
     )

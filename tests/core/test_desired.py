@@ -19,7 +19,7 @@ from xserve.core.ports import Wish
 from xserve.core.problems import Severity
 from xserve.core.reasons import Reason
 
-from .houses import TEMPLATE, deployed, engine, llm, order, registration, settle, waits
+from .houses import TEMPLATE, THERE, deployed, engine, llm, order, registration, settle, waits
 from .samples import template
 
 GGUF = {"model_format": "ggufv2", "quantization": "Q4", "model_uri": "/w/x.gguf"}
@@ -450,3 +450,23 @@ def test_an_entry_that_was_changed_gets_the_best_engine_anew() -> None:
     better = engine("better", serves=[{"type": "LLM", "formats": ["pytorch"], "preference": 9}])
     first = settle([replace(order(), generation="before")], engines=[plain]).deployments
     assert settle([order()], engines=[better, plain], before=first).deployments["chat"].launch.engine == "better"
+
+
+def test_a_directory_goes_to_the_engine_that_is_made_for_what_it_holds() -> None:
+    rows = {name: [{"type": "LLM", "formats": ["pytorch"], "holds": [file]}] for name, file in HOLDS.items()}
+    engines = [engine(name, serves=serves) for name, serves in rows.items()]
+    weights = replace(THERE, names=frozenset({"model.bin", "vocabulary.txt"}))
+    found = settle([order(path="/w")], engines=engines, weights=weights)
+    assert found.deployments["chat"].launch.engine == "b"
+    nothing = waits(path="/w", engines=engines, weights=replace(THERE, names=frozenset()))
+    assert "a: there is no config.json in /w; b: there is no *.bin in /w" in nothing.sentence
+
+
+HOLDS = {"a": "config.json", "b": "*.bin"}
+
+
+def test_a_definition_may_prefer_an_engine_and_the_entry_has_the_last_word() -> None:
+    engines = [engine(name, serves=[{"type": "audio"}]) for name in ("a", "b")]
+    audio = registration("audio", engine="B")
+    assert settle([order(model="audio")], [audio], engines).deployments["chat"].launch.engine == "b"
+    assert settle([order(model="audio", engine="a")], [audio], engines).deployments["chat"].launch.engine == "a"

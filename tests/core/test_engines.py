@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from xserve.core.engines import (
     verdicts,
 )
 from xserve.core.environment import Environment, Readiness
+from xserve.core.manifest import Serves
 
 from .houses import NO_GATES, engine, llm, registration
 
@@ -140,10 +142,10 @@ def test_a_kind_without_specs_has_one() -> None:
 def test_the_table_has_a_row_for_every_spec_and_engine() -> None:
     rows = list(verdicts(DEFINITION, [TORCH, MISSING], Gates()))
     assert rows[:4] == [
-        Verdict("vllm", "ggufv2", "7", "Q4", "needs pytorch", able=False),
-        Verdict("missing", "ggufv2", "7", "Q4", "needs pytorch", able=False),
-        Verdict("vllm", "pytorch", "7", "none", "", able=True),
-        Verdict("missing", "pytorch", "7", "none", "not installed (do a; or do b)", able=False),
+        Verdict("vllm", "ggufv2", "7", "Q4", False, False, "needs pytorch"),
+        Verdict("missing", "ggufv2", "7", "Q4", False, False, "needs pytorch"),
+        Verdict("vllm", "pytorch", "7", "none", True, True, ""),
+        Verdict("missing", "pytorch", "7", "none", False, False, "not installed (do a; or do b)"),
     ]
     assert len(rows) == 6
 
@@ -165,7 +167,9 @@ def test_an_engine_that_needs_no_backend_is_installed() -> None:
 
 def said(definition: dict[str, Any], serves: list[dict[str, Any]], gates: Gates = NO_GATES, named: bool = False) -> str:
     """Why an engine with these rows cannot serve a definition; empty where it can."""
-    found = choose(definition, specs_of(definition), "one" if named else None, [engine("one", serves=serves)], gates)
+    found = choose(
+        definition, specs_of(definition), "one" if named else None, [engine("one", serves=serves)], gates=gates
+    )
     return found.removeprefix("no engine can serve it: one: ") if isinstance(found, str) else ""
 
 
@@ -212,3 +216,16 @@ def test_a_backend_that_must_be_named_is_not_taken_by_itself() -> None:
     shy = engine("shy", backends=[{"name": "b", "only_when_named": True}])
     assert chosen([shy, TORCH], format="pytorch") == ("vllm", "pytorch")
     assert chosen([shy], "shy", format="pytorch") == ("shy", "pytorch")
+
+
+def test_weights_that_a_row_is_not_made_for_leave_it_to_another_engine() -> None:
+    def suits(spec: Mapping[str, Any], serves: Serves) -> str:
+        return "there is no model.bin" if serves.holds else ""
+
+    other = engine("a", serves=[{"type": "LLM", "holds": ["model.bin"]}])
+    specs = specs_of(DEFINITION)
+    found = choose(DEFINITION, specs, None, [other, TORCH], suits=suits)
+    assert isinstance(found, Choice)
+    assert found.engine is TORCH
+    assert "a: there is no model.bin" in str(choose(DEFINITION, specs, None, [other], suits=suits))
+    assert next(iter(verdicts(DEFINITION, [other], Gates(), suits))).reason == "there is no model.bin"

@@ -99,3 +99,11 @@ def test_what_cannot_be_weights_is_told(tmp_path: Path, make, model_format: str,
 
 def test_what_is_not_there_is_no_trouble(tmp_path: Path) -> None:
     assert WeightsIndex()(str(tmp_path / "none"), "ggufv2") == Weights("")
+
+
+def test_a_directory_tells_what_it_holds(tmp_path: Path) -> None:
+    look = WeightsIndex()
+    (tmp_path / "config.json").touch()
+    assert look(str(tmp_path), "pytorch").names == frozenset({"config.json"})
+    (tmp_path / "model.bin").touch()
+    assert look(str(tmp_path), "pytorch").names == frozenset({"config.json", "model.bin"})

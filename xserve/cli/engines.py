@@ -66,12 +66,15 @@ def render_engines(engines: list[dict[str, Any]]) -> str:
 
 def render_verdicts(verdicts: list[dict[str, Any]]) -> str:
     """What each engine says to each set of weights."""
-    rows = [(it["engine"], it["format"], it["size"] or None, it["quantization"], _answer(it)) for it in verdicts]
+    rows = [
+        (it["engine"], it["format"] or None, it["size"] or None, it["quantization"], _answer(it)) for it in verdicts
+    ]
     return table(("ENGINE", "FORMAT", "SIZE", "QUANTIZATION", "CAN SERVE IT"), rows)
 
 
 def _answer(verdict: dict[str, Any]) -> str:
-    return "; ".join(filter(None, ("yes" if verdict["able"] else "", verdict["reason"])))
+    yes = "yes, and it is taken" if verdict["taken"] else "yes"
+    return "; ".join(filter(None, (yes if verdict["able"] else "", verdict["reason"])))
 
 
 def _engine_row(engine: dict[str, Any]) -> tuple[str, ...]:
@@ -83,7 +86,12 @@ _STAGES = {"missing": "no", "absent": "on demand", "making": "being made", "fail
 
 
 def _serves(rows: list[dict[str, Any]]) -> str:
-    return "; ".join(f"{row['type']} ({', '.join(row['formats']) or 'any'})" for row in rows)
+    return "; ".join(f"{row['type']}{_of_what(row)}" for row in rows)
+
+
+def _of_what(row: dict[str, Any]) -> str:
+    kinds = row["formats"] or row["families"] or row["launchers"]
+    return f" ({', '.join(kinds)})" if kinds else ""
 
 
 COMMANDS = {

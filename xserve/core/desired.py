@@ -48,6 +48,7 @@ class Weights:
 
     kind: str  # "file", "directory" or "" (nothing is there)
     chat_template: bool | None = None  # whether they carry one; None: cannot tell
+    names: frozenset[str] | None = None  # what a directory holds
     trouble: str = ""  # a sentence where they cannot be what they should be
 
 

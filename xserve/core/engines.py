@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -83,8 +83,9 @@ class Verdict:
     format: str
     size: str
     quantization: str
-    reason: str  # why not, or what has to be done first; empty: it can, now
     able: bool  # it can, perhaps after its environment was made
+    taken: bool  # where an entry names no engine
+    reason: str  # why not, or what has to be done first; empty: it can, now
 
 
 def normal_name(name: str) -> str:
@@ -169,12 +170,18 @@ def _unable(wanted: set[str], rows: Sequence[Serves]) -> str:
     return f"lacks {' and '.join(sorted(lacking))}"
 
 
+Suits = Callable[[Mapping[str, Any], Serves], str]
+"""(spec, row) -> why the weights on disk are not what the row is made for; empty: nothing speaks against it."""
+
+
 def choose(
     definition: Mapping[str, Any],
     specs: Sequence[Mapping[str, Any]],
     wanted: str | None,
     engines: Sequence[Engine],
+    *,
     gates: Gates = Gates(),
+    suits: Suits = lambda *_: "",
     current: str | None = None,
 ) -> Choice | str:
     """The best engine for one of the specs; or why none can serve any.
@@ -196,13 +203,20 @@ def choose(
     for spec in specs:
         for engine in offered:
             serves = refusal(engine, definition, spec, gates, named=wanted is not None)
-            if isinstance(serves, Serves) and engine.obtainable:
+            reason = _hindrance(engine, spec, serves, suits)
+            if isinstance(serves, Serves) and not reason:
                 choices.append(Choice(engine, spec, serves))
             else:
-                reasons[engine.manifest.name] = serves if isinstance(serves, str) else engine.missing
+                reasons[engine.manifest.name] = reason
     if choices:
         return min(choices, key=lambda choice: _rank(choice, specs, current))
     return _nobody(specs, reasons)
+
+
+def _hindrance(engine: Engine, spec: Mapping[str, Any], serves: Serves | str, suits: Suits) -> str:
+    if isinstance(serves, str):
+        return serves
+    return suits(spec, serves) or ("" if engine.obtainable else engine.missing)
 
 
 def _rank(choice: Choice, specs: Sequence[Mapping[str, Any]], current: str | None) -> tuple[bool, bool, int, int]:
@@ -219,16 +233,23 @@ def _nobody(specs: Sequence[Mapping[str, Any]], reasons: Mapping[str, str]) -> s
     return f"no engine can serve {what}: " + "; ".join(sentences)
 
 
-def verdicts(definition: Mapping[str, Any], engines: Sequence[Engine], gates: Gates) -> Iterator[Verdict]:
+def verdicts(
+    definition: Mapping[str, Any], engines: Sequence[Engine], gates: Gates, suits: Suits = lambda *_: ""
+) -> Iterator[Verdict]:
     """The whole table for one definition, for people who ask `xserve engines MODEL`."""
-    for spec in specs_of(definition):
+    specs = specs_of(definition)
+    best = choose(definition, specs, None, engines, gates=gates, suits=suits)
+    for spec in specs:
         for engine in engines:
             serves = refusal(engine, definition, spec, gates)
+            reason = _hindrance(engine, spec, serves, suits)
+            remark = "only where an entry names it" if engine.modest else engine.missing
             yield Verdict(
                 engine.manifest.name,
                 str(spec["model_format"]),
                 str(spec.get("model_size_in_billions") or ""),
                 str(spec["quantization"]),
-                serves if isinstance(serves, str) else engine.missing,
-                able=not isinstance(serves, str) and engine.obtainable,
+                able=not reason,
+                taken=isinstance(best, Choice) and best.engine is engine and best.spec is spec,
+                reason=reason or remark,
             )

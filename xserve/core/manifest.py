@@ -52,6 +52,8 @@ class Serves(_Strict):
     """Whether it takes LoRA adapters."""
     weights: Literal["file", "directory", "any", "none"] = "any"
     """What the weights' path must be; `none`: the model may have no weights."""
+    holds: tuple[str, ...] = ()
+    """Patterns of file names of which a directory of weights must hold one; empty: any directory."""
     probe: Probe | None = None
     """How a replica is proved ready; none: by `health` alone."""
 

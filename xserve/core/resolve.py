@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 from xserve.core.compose import compose
 from xserve.core.definition import KINDS
 from xserve.core.deploy import Entry
 from xserve.core.desired import Deployment, Desired, Look, Means, Names, Order, Registration, Waiting, Weights
-from xserve.core.engines import Choice, Engine, choose, select_specs
+from xserve.core.engines import Choice, Engine, Suits, choose, find_engine, select_specs
 from xserve.core.environment import Readiness
 from xserve.core.exposure import Exposure
+from xserve.core.manifest import Serves
 from xserve.core.options import option_faults
 from xserve.core.problems import Problem, Severity
 from xserve.core.reasons import Reason
@@ -79,8 +81,17 @@ def _engage(order: Order, found: Registration, means: Means) -> Choice | Waiting
     specs = select_specs(found.definition, order.entry)
     if not specs:
         return Waiting(order.uid, Reason.NO_SPEC, _no_spec(found, order.entry), order)
-    current = means.chosen_before(order, found)
-    choice = choose(found.definition, specs, order.entry.engine, means.engines, means.gates, current)
+    current = means.chosen_before(order, found) or _preferred(found.definition, means.engines)
+    suits = suiting(means.look, order.entry.path)
+    choice = choose(
+        found.definition,
+        specs,
+        order.entry.engine,
+        means.engines,
+        gates=means.gates,
+        suits=suits,
+        current=current,
+    )
     if isinstance(choice, str):
         return Waiting(order.uid, Reason.NO_ENGINE, choice, order)
     fault = _entry_fault(order.entry, choice)
@@ -92,6 +103,25 @@ def _engage(order: Order, found: Registration, means: Means) -> Choice | Waiting
     if trouble is not None:
         return Waiting(order.uid, *trouble, order)
     return choice if choice.engine.installed else _unprepared(order, choice.engine)
+
+
+def _preferred(definition: Mapping[str, Any], engines: Sequence[Engine]) -> str | None:
+    """The engine that a definition itself would have, if there is one of that name."""
+    engine = find_engine(str(definition.get("engine") or ""), engines)
+    return engine.manifest.name if engine else None
+
+
+def suiting(look: Look, path: str | None = None) -> Suits:
+    """Tells engines by the files that a directory of weights holds. `path`: in place of the specs' own."""
+
+    def suits(spec: Mapping[str, Any], serves: Serves) -> str:
+        uri = path or spec.get("model_uri")
+        names = look(path_of(uri), str(spec["model_format"])).names if uri and serves.holds else None
+        if names is None or any(fnmatchcase(name, pattern) for name in names for pattern in serves.holds):
+            return ""
+        return f"there is no {' or '.join(serves.holds)} in {path_of(str(uri))}"
+
+    return suits
 
 
 def _entry_fault(entry: Entry, choice: Choice) -> tuple[Reason, tuple[str | int, ...], str] | None:

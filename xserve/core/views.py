@@ -148,6 +148,7 @@ class EngineVerdictView(_View):
     size: str
     quantization: str
     able: bool
+    taken: bool = Field(description="where a deploy entry names no engine")
     reason: str = Field(description="why not, or what has to be done first; empty where it can now")
 
 

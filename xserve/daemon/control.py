@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from xserve import __version__
 from xserve.core.desired import Deployment, Registration
-from xserve.core.engines import verdicts
 from xserve.core.forecast import forecast
 from xserve.core.problems import Problem, has_errors
 from xserve.core.refused import Kind, Refused
@@ -141,10 +140,11 @@ class DaemonControl:
                 size=each.size,
                 quantization=each.quantization,
                 able=each.able,
+                taken=each.taken,
                 reason=each.reason,
             )
             for registration in found
-            for each in verdicts(registration.definition, self._world.engines, self._world.gates)
+            for each in self._world.verdicts(registration)
         ]
 
     def log(self, uid: str, instance: str | None, lines: int) -> LogView:

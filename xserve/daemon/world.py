@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from xserve import __version__
 from xserve.core.deploy import entries_of
 from xserve.core.desired import Deployment, Desired, Means, Order, Registration, Waiting
-from xserve.core.engines import Engine, Gates, specs_of
+from xserve.core.engines import Engine, Gates, Verdict, specs_of, verdicts
 from xserve.core.judge import judge
 from xserve.core.problems import Problem
 from xserve.core.reasons import Reason
 from xserve.core.refused import Kind, Refused
-from xserve.core.resolve import resolve, template_trouble
+from xserve.core.resolve import resolve, suiting, template_trouble
 from xserve.core.settings import Settings
 from xserve.core.text import path_of
 from xserve.daemon.discovery import Found, bundled, discover, equip
@@ -156,6 +156,10 @@ class World:
         found = self._store.preview(contents)
         others = [each for each in self._file_problems if each.path not in contents]
         return self._sight(found.names, (*others, *found.problems), None)
+
+    def verdicts(self, registration: Registration) -> list[Verdict]:
+        """What each engine says to each set of weights of a registration. Looks at these."""
+        return list(verdicts(registration.definition, self.engines, self.gates, suiting(self.weights)))
 
     def resolve_one(self, order: Order) -> Deployment | Waiting:
         """What would become of one more deploy entry."""

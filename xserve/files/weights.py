@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import stat
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,6 +23,7 @@ _METADATA_BYTES = 64 * 1024 * 1024
 _BLOCK_BYTES = 1024 * 1024
 _CONFIG_BYTES = 16 * 1024 * 1024
 _CONFIG = "tokenizer_config.json"
+_MOST_NAMES = 1000  # of a directory that are looked at
 _REMEMBERED = 4096  # answers; a few hundred bytes each
 
 Signature = tuple[int, ...]
@@ -74,13 +76,17 @@ def _inspect(path: str, model_format: str, mode: int, _: Signature) -> Weights:
 def _inspect_directory(path: Path, model_format: str) -> Weights:
     if model_format == "ggufv2":
         return Weights("directory", trouble=f"{path} is a directory; a ggufv2 model_uri names one .gguf file")
-    if any((path / name).exists() for name in ("chat_template.jinja", "chat_template.json")):
-        return Weights("directory", chat_template=True)
-    config = path / _CONFIG
-    if not config.exists():
-        return Weights("directory")
-    with config.open("rb") as file:
-        return Weights("directory", chat_template=b'"chat_template"' in file.read(_CONFIG_BYTES))
+    names = frozenset(islice((item.name for item in path.iterdir()), _MOST_NAMES))
+    return Weights("directory", chat_template=_directory_chats(path, names), names=names)
+
+
+def _directory_chats(path: Path, names: frozenset[str]) -> bool | None:
+    if names & {"chat_template.jinja", "chat_template.json"}:
+        return True
+    if _CONFIG not in names:
+        return None
+    with (path / _CONFIG).open("rb") as file:
+        return b'"chat_template"' in file.read(_CONFIG_BYTES)
 
 
 def _inspect_gguf(path: Path) -> Weights:

@@ -83,7 +83,9 @@ def find_model(content_type: str, body: Body) -> Asked:
         raise _unfit(error) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ApiError(400, f"The body is not valid JSON: {error}.", code="invalid_json") from error
-    return Asked(routing.model, bool(routing.stream), chosen_id(routing.request_id, routing.kwargs))
+    named = routing.request_id is not None or routing.kwargs is not None
+    request_id = chosen_id(routing.request_id, routing.kwargs) if named else ""
+    return Asked(routing.model, bool(routing.stream), request_id)
 
 
 def chosen_id(request_id: Any, kwargs: Any) -> str:

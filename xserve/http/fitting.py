@@ -17,19 +17,18 @@ from xserve.http.traffic import Target
 
 def fit(body: Body, asked: Asked, target: Target) -> Body:
     """The body for the engine: the same bytes unless a top-level member must change. Raises ApiError 400."""
-    changes = _changes(asked.model, target)
-    if isinstance(asked, AskedByForm):
-        return _fit_form(body, asked, changes)
-    defaults = target.exposure.request_defaults if target.exposure.model_type == "LLM" else {}
+    exposure = target.exposure
+    defaults = exposure.request_defaults if exposure.model_type == "LLM" else {}
+    changes = {} if asked.model == target.uid else _changes(asked.model, target)
     if not defaults and not changes:
         return body
+    if isinstance(asked, AskedByForm):
+        return _fit_form(body, asked, changes)
     return splice(body, changes, defaults)
 
 
 def _changes(name: str, target: Target) -> Mapping[str, Any]:
-    """The members that differ for the engine from what a client says who asks for `name`."""
-    if name == target.uid:
-        return {}
+    """The members that differ for the engine from what a client says who asks for an alias or adapter."""
     selection = target.exposure.adapters.get(name)
     if selection is None or name in target.exposure.aliases:
         return {"model": target.uid}
@@ -37,8 +36,6 @@ def _changes(name: str, target: Target) -> Mapping[str, Any]:
 
 
 def _fit_form(body: Body, asked: AskedByForm, changes: Mapping[str, Any]) -> Body:
-    if not changes:
-        return body
     if len(changes) > 1:
         message = f"The adapter {asked.model} cannot be asked for in a form; send JSON."
         raise ApiError(400, message, code="invalid_body", param="model")

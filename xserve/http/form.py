@@ -60,7 +60,7 @@ class AskedByForm(Asked):
 
 def is_form(content_type: str) -> bool:
     """Whether a body of this content type is for `scan_form`."""
-    return content_type.partition(";")[0].strip().lower() == KIND
+    return content_type[: len(KIND)].lower() == KIND
 
 
 def find_in_form(content_type: str, body: Body) -> AskedByForm:

@@ -181,7 +181,8 @@ class InferenceRoute:
         return self._traffic.enter(target.uid, unreachable)
 
     async def _ask(self, lease: Lease, call: _Call) -> Reply:
-        call.errand = self._underway.begin(call.request_id, lease.address)
+        if self._links or call.asked.request_id:
+            call.errand = self._underway.begin(call.request_id, lease.address)
         seconds = self._limits.first_byte_seconds
         if seconds is None:
             return await self._upstream.send(lease.address, call.head, call.body)

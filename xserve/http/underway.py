@@ -1,8 +1,8 @@
 """Requests in flight by their id, so that somebody else can ask how far one is.
 
-A request goes by the id that its client gave it: the member or field `request_id`, else the header
-X-Request-Id, else the one that it was given here. Of requests that somebody has asked about, the ends are
-remembered for a while: who looks again learns that it is done, and not that it never was.
+Here are all that bear an id in the member or field `request_id`, and those for images, which go by the header
+X-Request-Id as well. Of requests that somebody has asked about, good ends are remembered for a while: who looks
+again learns that it is done, and not that it never was.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Errand:
 
 
 class Underway:
-    """All requests in flight. Where two bear one id, the later one is found."""
+    """Requests in flight that may be asked about. Where two bear one id, the later one is found."""
 
     def __init__(self) -> None:
         self._now: dict[str, Errand] = {}

@@ -185,7 +185,8 @@ class MemoryControl:
                 format=each.format,
                 size=each.size,
                 quantization=each.quantization,
-                able=not each.reason,
+                able=each.able,
+                taken=each.taken,
                 reason=each.reason,
             )
             for each in verdicts(found[0].definition, ENGINES, Gates())

@@ -94,11 +94,10 @@ class Threads:
             result = self._infer(*call.args, **call.named)
             if not isinstance(result, Iterator):
                 return encode(result)
-            with _closing(result):
-                for piece in result:
-                    if gone.is_set():
-                        break
-                    pass_on(encode(piece).decode())
+            for piece in result:  # a generator that is left is closed with its last reference, at the return
+                if gone.is_set():
+                    break
+                pass_on(encode(piece).decode())
             return None
 
 
@@ -143,13 +142,3 @@ class Coroutines:
             yield
         finally:
             self._places.release()
-
-
-@contextlib.contextmanager
-def _closing(pieces: Iterator[Any]) -> Iterator[None]:
-    """Close a generator as soon as it is left; other iterators have nothing to close."""
-    try:
-        yield
-    finally:
-        if inspect.isgenerator(pieces):
-            pieces.close()

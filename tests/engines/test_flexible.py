@@ -165,8 +165,10 @@ def test_a_generator_ends_when_its_client_leaves(plain: Engine, tmp_path: Path) 
     stream = streamed(plain, args=["count", 10**9], closed=str(closed))
     next(stream)
     stream.close()
+    failed = count(plain, "failed_total")
     until(closed.exists, "the generator was closed")
     until(lambda: plain.busy() == 0, "nothing is worked on")
+    assert count(plain, "failed_total") == failed, "to leave is no failure of the model"
 
 
 # Concurrency and cancels

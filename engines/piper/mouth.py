@@ -26,7 +26,7 @@ class Mouth:
         """Load. Refuses weights, options and defaults of the definition that cannot work."""
         weights = find_voice(require_weights(start))
         self._scales = scales(start)
-        self._piper = _load(weights, bool(start.options.get("use_cuda")))
+        self._piper = _load(weights, start.options)
         config = self._piper.config
         self.rate: int = config.sample_rate
         self._speakers: Mapping[str, int] = config.speaker_id_map or {ONLY: 0}
@@ -66,14 +66,15 @@ def scales(start: Start) -> dict[str, float]:
     return {**declared, **{name: start.options[name] for name in SCALES if name in start.options}}
 
 
-def _load(weights: Path, use_cuda: bool) -> Any:
+def _load(weights: Path, options: Mapping[str, Any]) -> Any:
     try:
-        from piper import PiperVoice
+        from piper import PiperConfig, PiperVoice
+        from xserve_engine.sessions import load
     except ImportError as error:
         raise Refusal(NO_BACKEND, f"Piper cannot be used by {sys.executable}: {error}.") from None
+    description = Path(f"{weights}.json")
     try:
-        return PiperVoice.load(weights, use_cuda=use_cuda)
-    except (json.JSONDecodeError, LookupError) as error:
-        raise Refusal(BAD_WEIGHTS, f"The voice's description cannot be read: {weights}.json: {error}.") from None
-    except Exception as error:  # onnxruntime raises classes of its own, unrelated to each other
-        raise Refusal(BAD_WEIGHTS, f"The voice cannot be loaded: {weights}: {error}.") from None
+        config = PiperConfig.from_dict(json.loads(description.read_text(encoding="utf-8")))
+    except (ValueError, LookupError, TypeError) as error:
+        raise Refusal(BAD_WEIGHTS, f"The voice's description cannot be read: {description}: {error!r}.") from None
+    return PiperVoice(session=load(weights, options), config=config)

@@ -9,7 +9,7 @@ from xserve_engine.host import Work, host
 from xserve_engine.launch import Start, refuse_unknown
 from xserve_engine.speaking import MOST_TEXT, Speaking
 
-OPTIONS = {"use_cuda", "voice", "noise_scale", "noise_w_scale", "max_characters"}
+OPTIONS = {"use_cuda", "threads", "voice", "noise_scale", "noise_w_scale", "max_characters"}
 
 
 def run(start: Start) -> None:

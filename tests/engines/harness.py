@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,7 +28,7 @@ from xserve.runtime.probing import compose_probe
 from .subject import Subject
 
 ENGINES = Path(__file__).parents[2] / "engines"
-DEADLINE = 60.0  # seconds; generous, since the machine may be busy
+DEADLINE = 120.0  # seconds; generous, since the machine may be busy
 LOOK = 0.01  # seconds between looks
 
 
@@ -75,11 +76,10 @@ class Engine:
             model_name="model",
             format=self.subject.format,
             size="",
-            quantization="",
             weights=self.subject.weights,
             definition=self.subject.definition,
             options=self.subject.options,
-            **self.subject.launch,
+            **{"quantization": "", **self.subject.launch},
         )
         file = Path(self.private, "launch.json")
         file.write_text(json.dumps(launch.as_file()))
@@ -164,8 +164,13 @@ class Engine:
     def serves(self) -> Serves:
         """The row of the manifest by which the subject is served."""
         subject, rows = self.subject, self.manifest.serves
+        family = str(subject.definition.get("model_family", "")).lower()
         return next(
-            row for row in rows if row.type == subject.type and (not row.formats or subject.format in row.formats)
+            row
+            for row in rows
+            if row.type == subject.type
+            and (not row.formats or subject.format in row.formats)
+            and (not row.families or any(fnmatchcase(family, pattern) for pattern in row.families))
         )
 
     @property

@@ -14,6 +14,7 @@ def subjects() -> list[Subject]:
     """One that hears, one that speaks."""
     python, lacking = interpreter("audio")
     tiny, missing = model("whisper-tiny-en")
+    voice, silent = model("tiny-vits")
     return [
         Subject(
             "audio",
@@ -26,5 +27,17 @@ def subjects() -> list[Subject]:
             options={"device": "cpu"},
             heavy=True,
             missing=lacking or missing,
+        ),
+        Subject(
+            "audio",
+            "audio",
+            gauge="engine_requests_running",
+            variant="vits",
+            python=python,
+            weights=voice,
+            definition={"model_family": "vits", "model_ability": ["text2audio"], "multilingual": False},
+            options={"device": "cpu"},
+            missing=lacking or silent,
+            heavy=True,
         ),
     ]

@@ -1,4 +1,4 @@
-"""Whisper by CTranslate2: tiny.en, real weights out of a package."""
+"""Whisper by CTranslate2: tiny.en and the multilingual base, real weights out of packages."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ from ..subject import Subject
 
 
 def subjects() -> list[Subject]:
-    """One."""
+    """One per model."""
     python, lacking = interpreter("faster_whisper")
-    weights, missing = model("whisper-tiny-en-ct2")
     return [
         Subject(
             "faster_whisper",
             "audio",
             gauge="engine_requests_running",
-            variant="tiny.en",
+            variant=variant,
             python=python,
             weights=weights,
-            definition={"model_family": "whisper", "model_ability": ["audio2text"], "multilingual": False},
-            options={"device": "cpu"},
+            definition={"model_family": "whisper", "model_ability": ["audio2text"], "multilingual": variant == "base"},
+            options={"device": "cpu", "beam_size": 1},
             missing=lacking or missing,
         )
+        for variant, (weights, missing) in {
+            "tiny.en": model("whisper-tiny-en-ct2"),
+            "base": model("whisper-base-ct2"),
+        }.items()
     ]

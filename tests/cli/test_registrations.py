@@ -105,7 +105,7 @@ def test_engines_and_what_they_say(script: Script, xserve: Xserve) -> None:
     view = {"engines": [engine.model_dump()], "verdicts": [it.model_dump() for it in (fits, cannot, coming)]}
     script.on("GET", "/xserve/v1/engines", view)
     assert xserve("engines").out == (
-        "ENGINE  INSTALLED  SERVES                                      HOW TO GET IT\n"
+        "ENGINE  INSTALLED  SERVES                                       HOW TO GET IT\n"
         "vllm    no         LLM (pytorch, awq); audio (whisper*); image  pip install vllm\n"
     )
     assert xserve("engines", "qwen", "-t", "LLM").out == (

@@ -2,7 +2,8 @@
 
 vLLM refuses flags through argparse and configurations through pydantic, both before a process is started or memory
 is taken. Those refusals depend on nothing but the parameters, so they are final. What fails later, in its engine core
-(memory that is not free, a driver), may go better another time and stays an ordinary crash, with its traceback.
+(memory that is not free, a driver), may go better another time and stays an ordinary crash, unless it is the weights
+that are told to be wrong.
 """
 
 from __future__ import annotations
@@ -10,18 +11,30 @@ from __future__ import annotations
 import argparse
 import contextlib
 import re
+import sys
+import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NoReturn
 
+from causes import first_cause
 from xserve_engine.launch import BAD_OPTION, BAD_WEIGHTS, Refusal
 
+CRASHED = 1  # exit code of what may go better another time
 TERMINATED = 143  # exit code of a SIGTERM that came as the model loaded
 OF_WEIGHTS = re.compile(r"architecture|config\.json|checkpoint|tokenizer|quantization", re.IGNORECASE)
+DAMAGED = re.compile(
+    r"not initialized from checkpoint|no module or parameter named|size mismatch|safetensor", re.IGNORECASE
+)
 
 
 @contextlib.contextmanager
-def told_by_vllm() -> Iterator[None]:
-    """Turn what vLLM refuses into a `Refusal`, and a SIGTERM while it loads into an orderly exit."""
+def told_by_vllm(errors: Path) -> Iterator[None]:
+    """Turn what vLLM refuses into a `Refusal`, and a SIGTERM while it loads into an orderly exit.
+
+    `errors` is where its engine core tells of its errors. The last line on stderr is a sentence in any case.
+    """
+    usual = argparse.ArgumentParser.error
     argparse.ArgumentParser.error = _refuse_flag  # type: ignore[method-assign]
     try:
         yield
@@ -29,6 +42,10 @@ def told_by_vllm() -> Iterator[None]:
         raise SystemExit(TERMINATED) from None
     except (ValueError, TypeError, KeyError, NotImplementedError, OSError) as error:
         raise _refusal(error) from error
+    except RuntimeError as error:
+        raise _failure(error, *first_cause(errors)) from error
+    finally:
+        argparse.ArgumentParser.error = usual  # type: ignore[method-assign]
 
 
 def _refuse_flag(_: argparse.ArgumentParser, message: str) -> NoReturn:
@@ -40,6 +57,15 @@ def _refusal(error: Exception) -> Refusal:
     message = _reason(error)
     code = BAD_WEIGHTS if OF_WEIGHTS.search(message) else BAD_OPTION
     return Refusal(code, f"vLLM cannot serve this: {_sentence(message)}")
+
+
+def _failure(error: RuntimeError, name: str, words: str) -> Refusal | SystemExit:
+    """What a failure of the engine core comes to."""
+    if DAMAGED.search(f"{name} {words}"):
+        return Refusal(BAD_WEIGHTS, f"vLLM cannot load the weights: {_sentence(words)}")
+    traceback.print_exception(error)
+    print(f"vLLM could not start: {_sentence(words or str(error))}", file=sys.stderr, flush=True)
+    return SystemExit(CRASHED)
 
 
 def _reason(error: Exception) -> str:

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 from arguments import arguments, environment
+from causes import keep_errors
 from failures import told_by_vllm
 from guard import leave_nothing_behind
 from identity import answer_for
@@ -39,7 +40,7 @@ def run(start: Start) -> None:
         settings.chat_template_file.write_text(settings.chat_template, encoding="utf-8")
     clear(start.socket)
     leave_nothing_behind()
-    with told_by_vllm():
+    with told_by_vllm(keep_errors(settings.folder)):
         command = arguments(settings, look_at_machine())
         print("vllm", *command, flush=True)
         become(command)

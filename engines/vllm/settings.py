@@ -66,7 +66,8 @@ class Settings:
     """Everything that the arguments are made of. Lengths in tokens."""
 
     uid: str
-    socket: Path
+    socket: str
+    folder: Path  # for files that vLLM is to read
     model_type: str
     weights: Weights
     format: str
@@ -89,7 +90,7 @@ class Settings:
     @property
     def chat_template_file(self) -> Path:
         """Where the definition's chat template is written for vLLM to read."""
-        return self.socket.with_suffix(".jinja")
+        return self.folder / "chat_template.jinja"
 
 
 def settle(start: Start, weights: Weights) -> Settings:
@@ -100,7 +101,8 @@ def settle(start: Start, weights: Weights) -> Settings:
     _check_head(start, weights)
     return Settings(
         uid=start.uid,
-        socket=Path(start.socket),
+        socket=start.socket,
+        folder=Path(start.folder),
         model_type=start.model_type,
         weights=weights,
         format=start.format,

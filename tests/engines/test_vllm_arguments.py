@@ -60,7 +60,7 @@ def line(module: Callable[[str], ModuleType], weights: Path) -> Line:
     launch, inspection, settings = module("xserve_engine.launch"), module("inspection"), module("settings")
 
     def compose(card: int = 0, **members: Any) -> list[str]:
-        given = {"model_type": "LLM", "weights": str(weights), "format": "pytorch", **members}
+        given = {"model_type": "LLM", "weights": str(weights), "format": "pytorch", "folder": "/run/replica", **members}
         start = launch.Start("/run/e.sock", None, "served", model_name="m", **given)
         settled = settings.settle(start, inspection.look_at_weights(start))
         machine = module("machine").Machine(card > 0, card)
@@ -183,7 +183,7 @@ def test_an_adapter_that_is_not_there_is_refused(refusal: Callable[..., tuple[in
 
 
 def test_the_definitions_template_is_handed_over_as_a_file(line: Line) -> None:
-    assert "--chat-template=/run/e.jinja" in line(definition=CHAT)
+    assert "--chat-template=/run/replica/chat_template.jinja" in line(definition=CHAT)
 
 
 def test_a_template_that_cannot_be_read_is_refused(refusal: Callable[..., tuple[int, str]]) -> None:
@@ -335,3 +335,66 @@ async def test_a_reworded_answer_states_its_new_length(module: Callable[[str], M
         "type": "invalid_request_error",
         "code": 404,
     }
+
+
+# What it says when it cannot start
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "sentence"),
+    [
+        (ValueError("max_model_len is too large"), 64, "vLLM cannot serve this: max_model_len is too large."),
+        (ValueError("Model architectures ['X'] are not supported."), 65, "['X'] are not supported."),
+    ],
+)
+def test_what_vllm_refuses_before_it_loads_is_final(
+    module: Callable[[str], ModuleType], tmp_path: Path, raised: Exception, code: int, sentence: str
+) -> None:
+    launch, failures = module("xserve_engine.launch"), module("failures")
+    with pytest.raises(launch.Refusal) as caught, failures.told_by_vllm(tmp_path / "errors.txt"):
+        raise raised
+    assert caught.value.code == code
+    assert caught.value.sentence.endswith(sentence)
+
+
+TRACEBACK = """EngineCore failed to start.
+Traceback (most recent call last):
+  File "worker.py", line 1, in load
+{cause}
+EngineCore failed again.
+Traceback (most recent call last):
+RuntimeError: a worker failed
+"""
+
+
+def core_failed(module: Callable[[str], ModuleType], errors: Path, cause: str) -> BaseException:
+    """How the program ends when the engine core wrote this cause."""
+    errors.write_text(TRACEBACK.format(cause=cause))
+    ends = (module("xserve_engine.launch").Refusal, SystemExit)
+    with pytest.raises(ends) as caught, module("failures").told_by_vllm(errors):
+        raise RuntimeError("Engine core initialization failed. See root cause above.")
+    return caught.value
+
+
+def test_a_core_without_memory_is_an_ordinary_crash_that_says_so(
+    module: Callable[[str], ModuleType], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    end = core_failed(module, tmp_path / "errors.txt", "ValueError: Available memory is less than requested")
+    assert end.code == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "vLLM could not start: Available memory is less than requested."
+
+
+def test_a_core_with_damaged_weights_never_starts(module: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    cause = "ValueError: Following weights were not initialized from checkpoint: {'lm_head'}"
+    end = core_failed(module, tmp_path / "errors.txt", cause)
+    assert end.code == 65
+    assert "lm_head" in str(end)
+
+
+def test_a_core_that_says_nothing_leaves_the_servers_words(
+    module: Callable[[str], ModuleType], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit), module("failures").told_by_vllm(tmp_path / "none.txt"):
+        raise RuntimeError("no card")
+    assert capsys.readouterr().err.splitlines()[-1] == "vLLM could not start: no card."

@@ -53,6 +53,7 @@ class Start:
     lora: Sequence[Mapping[str, str]] = ()  # adapters: `name` and `path`
     remote_code: bool = False  # whether code that comes with the weights may run
     launcher_dirs: Sequence[str] = ()  # folders in which launchers are looked for
+    folder: str = ""  # of the launch file: this replica's own, and gone with it; for files that its library wants
 
 
 def main(run: Callable[[Start], object]) -> None:
@@ -75,7 +76,8 @@ def read_start(arguments: list[str]) -> Start:
     if content["version"] != VERSION:
         raise Refusal(BAD_OPTION, f"This engine reads launch files of version {VERSION}, not {content['version']}.")
     names = {one.name for one in fields(Start)} & content.keys()
-    return Start(given.uds, given.backend or None, **{name: content[name] for name in names})
+    own = str(given.launch.resolve().parent)
+    return Start(given.uds, given.backend or None, **{**{name: content[name] for name in names}, "folder": own})
 
 
 def require_weights(start: Start) -> Path:

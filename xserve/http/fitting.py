@@ -23,7 +23,7 @@ def fit(body: Body, asked: Asked, target: Target) -> Body:
     if not defaults and not changes:
         return body
     if isinstance(asked, AskedByForm):
-        return _fit_form(body, asked, changes)
+        return _fit_form(body, asked, changes) if changes else body
     return splice(body, changes, defaults)
 
 

@@ -153,6 +153,7 @@ def vocabulary(folder: Path) -> Iterator[tuple[str, int, Any]]:
         yield f"tokenizer.ggml.{key}_token_id", UINT32, special[name]
     yield "tokenizer.ggml.add_bos_token", BOOL, True
     yield "tokenizer.ggml.add_eos_token", BOOL, True
+    yield "tokenizer.ggml.add_sep_token", BOOL, False  # else a pair has two between its texts; it was trained with one
 
 
 def layout(pairs: list[tuple[str, int, Any]], tensors: list[Tensor]) -> Iterator[bytes]:

@@ -20,10 +20,9 @@ from rows import Row
 from sentence_transformers import CrossEncoder
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.cross_encoder.modules import LogitScore
-from settings import Settings
+from settings import BGE, LAYERWISE, QWEN3, Settings
 from xserve_engine.launch import BAD_OPTION, Refusal
 
-CROSS_ENCODER, QWEN3, BGE, LAYERWISE = "cross-encoder", "qwen3", "bge", "bge-layerwise"
 QWEN3_TASK = "Given a web search query, retrieve relevant passages that answer the query"
 BGE_TASK = (
     "Given a query A and a passage B, determine whether the passage contains an answer to the query by providing a "
@@ -77,24 +76,10 @@ FORMS = {
 }
 
 
-def choose(settings: Settings, config: Mapping[str, Any]) -> str:
-    """How these weights are asked: as the option says, else as the definition's `type` and the weights do."""
-    if settings.options["scoring"] != "auto":
-        return str(settings.options["scoring"])
-    kind = str(settings.definition.get("type", "")).lower()
-    if kind == "llm-based layerwise":
-        return LAYERWISE
-    names = config.get("architectures") or [""]
-    ready = (settings.weights / "modules.json").is_file()
-    if ready or (kind != "llm-based" and not names[0].endswith("ForCausalLM")):
-        return CROSS_ENCODER
-    return QWEN3 if str(config.get("model_type", "")).startswith("qwen3") else BGE
-
-
-def load(settings: Settings, scoring: str) -> tuple[CrossEncoder, Judge, int]:
+def load(settings: Settings) -> tuple[CrossEncoder, Judge, int]:
     """The model, what makes rows for it, and how many tokens these may have."""
-    form = FORMS[scoring]
-    model = attempt(settings, lambda: assemble(settings, form, scoring == LAYERWISE))
+    form = FORMS[settings.scoring]
+    model = attempt(settings, lambda: assemble(settings, form))
     limit = limit_tokens(model, settings)
     judge = Judge(model.tokenizer, form, settings.options["instruction"] or form.task, limit)
     if limit <= judge.least:
@@ -102,11 +87,12 @@ def load(settings: Settings, scoring: str) -> tuple[CrossEncoder, Judge, int]:
     return model, judge, limit
 
 
-def assemble(settings: Settings, form: Form, layerwise: bool) -> CrossEncoder:
+def assemble(settings: Settings, form: Form) -> CrossEncoder:
     """The library's reranker out of a language model and what reads its verdict.
 
     A model stored in half precision computes in single precision on a processor, as the library has it elsewhere.
     """
+    layerwise = settings.scoring == LAYERWISE
     given = {"local_files_only": True, "trust_remote_code": settings.remote_code}
     network = (Layer if layerwise else Transformer)(
         str(settings.weights),

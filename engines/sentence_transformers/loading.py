@@ -6,12 +6,11 @@ its position embeddings say. The option `max_tokens` stands in for the first two
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from safetensors import SafetensorError
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from settings import Settings
 from xserve_engine.launch import BAD_OPTION, BAD_WEIGHTS, NO_BACKEND, Refusal
@@ -28,13 +27,7 @@ def load_embedder(settings: Settings) -> SentenceTransformer:
 
 
 def load_cross_encoder(settings: Settings) -> CrossEncoder:
-    """The model that scores pairs. Refuses weights without a head: the library would make up a random one."""
-    names = configuration(settings.weights).get("architectures") or [""]
-    whole = (settings.weights / "modules.json").is_file()
-    if not whole and not names[0].endswith("ForSequenceClassification"):
-        raise Refusal(
-            BAD_WEIGHTS, f"The model has no classification head ({names[0] or 'unknown'}), so it cannot rank pairs."
-        )
+    """The model that scores pairs."""
     model = attempt(settings, lambda: CrossEncoder(str(settings.weights), **arguments(settings)))
     if model.num_labels != 1:
         raise Refusal(
@@ -66,7 +59,7 @@ def attempt(settings: Settings, load: Callable[[], M]) -> M:
         return load()
     except ImportError as error:
         raise Refusal(NO_BACKEND, f"A library that this model needs is not installed: {error}.") from error
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         if "trust_remote_code" in str(error):
             raise Refusal(
                 BAD_WEIGHTS,
@@ -87,15 +80,6 @@ def keep_to(memory: int | float | None) -> None:
 def first_line(error: BaseException) -> str:
     """An error in one line."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
-
-
-def configuration(weights: Path) -> dict[str, Any]:
-    """The model's config.json, empty if there is none."""
-    file = weights / "config.json"
-    try:
-        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
-    except ValueError as error:
-        raise Refusal(BAD_WEIGHTS, f"{file} is not JSON: {error}.") from None
 
 
 def limit_tokens(model: Any, settings: Settings) -> int:

@@ -10,10 +10,10 @@ from typing import Any
 
 import judges
 import torch
-from loading import configuration, limit_tokens, load_cross_encoder
+from loading import limit_tokens, load_cross_encoder
 from members import count, flag, text
 from rows import Row, check_lengths, compute, read
-from settings import Settings
+from settings import CROSS_ENCODER, Settings
 from xserve_engine.batching import Batcher
 from xserve_engine.wire import Handler, HttpError, Reply, Request
 
@@ -30,9 +30,8 @@ def prepare(settings: Settings) -> tuple[Mapping[str, Handler], Batcher[Row, flo
 
 def load(settings: Settings) -> tuple[Any, Reader, int]:
     """The model, what makes rows for it, and how many tokens these may have."""
-    scoring = judges.choose(settings, configuration(settings.weights))
-    if scoring != judges.CROSS_ENCODER:
-        return judges.load(settings, scoring)
+    if settings.scoring != CROSS_ENCODER:
+        return judges.load(settings)
     model = load_cross_encoder(settings)
     limit = limit_tokens(model, settings)
 

@@ -9,13 +9,12 @@ holds for plain LoRA on layers that see every token; an adapter of another kind 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from sampling import Row
 from torch import Tensor
-from xserve_engine.launch import BAD_WEIGHTS, NO_BACKEND, NO_WEIGHTS, Refusal
+from xserve_engine.launch import BAD_WEIGHTS, NO_BACKEND, Refusal
 
 
 class Gates:
@@ -51,8 +50,6 @@ class Gates:
 
 def load_adapter(network: Any, holder: Any, name: str, path: str) -> Any:
     """Put one adapter's layers into the network. Returns peft's holder of them, made for the first one."""
-    if not Path(path, "adapter_config.json").is_file():
-        raise Refusal(NO_WEIGHTS, f"The adapter {name} must be a folder with adapter_config.json: {path}.")
     try:
         from peft import PeftConfig, PeftModel
 

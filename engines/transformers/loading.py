@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from settings import Settings, request_length
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
-from xserve_engine.launch import BAD_OPTION, BAD_WEIGHTS, NO_BACKEND, NO_WEIGHTS, Refusal
+from xserve_engine.launch import BAD_OPTION, BAD_WEIGHTS, NO_BACKEND, Refusal
 from xserve_engine.wire import HttpError
 
 
@@ -39,13 +40,11 @@ class Model:
 
 def load(settings: Settings) -> Model:
     """Load everything. Raises `Refusal` for weights that cannot work here."""
-    if not settings.weights.is_dir():
-        raise Refusal(NO_WEIGHTS, f"The weights must be a folder with config.json: {settings.weights}.")
     try:
         return _load(settings)
     except ImportError as error:
         raise Refusal(NO_BACKEND, f"This model needs a package that is not installed: {_line(error)}") from error
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise Refusal(BAD_WEIGHTS, f"The weights in {settings.weights} cannot be loaded: {_line(error)}") from error
 
 

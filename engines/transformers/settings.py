@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xserve_engine.launch import BAD_OPTION, NO_BACKEND, Refusal, Start, refuse_unknown, require_weights
+from xserve_engine.launch import BAD_OPTION, NO_BACKEND, NO_WEIGHTS, Refusal, Start, refuse_unknown, require_weights
 
 LONGEST = 32_768  # tokens of a request, unless max_model_len says more: memory grows with it
 
@@ -67,14 +67,28 @@ def settle(start: Start) -> Settings:
     return Settings(
         uid=start.uid,
         socket=start.socket,
-        weights=require_weights(start),
+        weights=_folder(require_weights(start)),
         definition=start.definition,
         quantization=start.quantization,
         gpu_memory=start.gpu_memory,
         remote_code=start.remote_code,
-        adapters={adapter["name"]: adapter["path"] for adapter in start.lora},
+        adapters={adapter["name"]: _adapter(adapter["name"], adapter["path"]) for adapter in start.lora},
         options=options,
     )
+
+
+def _folder(path: Path) -> Path:
+    """The path; refuses what is no folder."""
+    if not path.is_dir():
+        raise Refusal(NO_WEIGHTS, f"The weights must be a folder with config.json, not a file: {path}.")
+    return path
+
+
+def _adapter(name: str, path: str) -> str:
+    """The path of an adapter; refuses what is none."""
+    if not Path(path, "adapter_config.json").is_file():
+        raise Refusal(NO_WEIGHTS, f"The adapter {name} must be a folder with adapter_config.json: {path}.")
+    return path
 
 
 def _check_room(options: Mapping[str, Any]) -> None:

@@ -21,7 +21,7 @@ def main(weights: str, out: str, *names: str) -> None:
         adapted = get_peft_model(model, config)
         for parameter, values in adapted.named_parameters():
             if "lora_B" in parameter:
-                values.data.normal_(0, 0.02)
+                values.data.normal_(0, 0.2)
         adapted.save_pretrained(f"{out}/{name}")
 
 

@@ -73,7 +73,7 @@ def _reason(error: Exception) -> str:
     errors = getattr(error, "errors", None)
     if callable(errors) and (listed := errors()):
         return str(listed[0].get("msg", error)).removeprefix("Value error, ")
-    return str(error)
+    return str(error) or type(error).__name__
 
 
 def _sentence(message: str) -> str:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
+import os
+import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from .harness import ENGINES
+from .harness import ENGINES, until
 
 GIB = 1024**3
 CARD = 80 * GIB
@@ -398,3 +403,58 @@ def test_a_core_that_says_nothing_leaves_the_servers_words(
     with pytest.raises(SystemExit), module("failures").told_by_vllm(tmp_path / "none.txt"):
         raise RuntimeError("no card")
     assert capsys.readouterr().err.splitlines()[-1] == "vLLM could not start: no card."
+
+
+# The process
+
+
+def test_a_distribution_answers_for_another_name(
+    module: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    identity = module("identity")
+    identity.answer_for("pytest", "pluggy")
+    assert metadata.version("pytest") == pytest.__version__
+    identity.answer_for("no-such-distribution", "nor-this", "pytest")
+    assert metadata.version("no-such-distribution") == pytest.__version__
+    with pytest.raises(metadata.PackageNotFoundError):
+        metadata.version("nor-this")
+
+
+SERVER = """
+import subprocess, sys
+from guard import leave_nothing_behind
+leave_nothing_behind()
+subprocess.Popen(["sleep", "600"])
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_whatever_ends_the_server_its_group_ends_with_it(number: int) -> None:
+    server = subprocess.Popen(
+        [sys.executable, "-c", SERVER],
+        env={"PYTHONPATH": str(ENGINES / "vllm"), "PATH": os.environ["PATH"]},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    with server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == b"ready\n"
+        assert len(group(server.pid)) == 3  # with the guard and the child
+        server.send_signal(number)
+        assert server.wait(60) == -number
+        until(lambda: not group(server.pid), "the group is gone")
+
+
+def group(leader: int) -> list[int]:
+    """The members of a process group that are alive."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, member = stat.read_text().rpartition(")")[2].split()[:3]
+            if int(member) == leader and state != "Z":
+                found.append(int(stat.parent.name))
+    return found

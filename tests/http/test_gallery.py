@@ -62,6 +62,19 @@ async def test_an_image_that_never_fits_is_refused_and_costs_no_other():
     assert await gallery.find(name) is not None
 
 
+async def test_an_image_that_makes_room_while_it_is_written_leaves_no_file(monkeypatch):
+    gallery = Gallery()
+
+    async def overtaken(write, image):
+        gallery._drop(next(iter(gallery._sizes)))
+        return write(image)
+
+    monkeypatch.setattr("asyncio.to_thread", overtaken)
+    name = await gallery.keep(PNG)
+    assert list(gallery._folder.iterdir()) == []
+    assert await gallery.find(name) is None
+
+
 async def test_an_image_goes_when_its_time_is_over(until):
     gallery = Gallery(GalleryLimits(seconds=0.05))
     name = await gallery.keep(PNG)

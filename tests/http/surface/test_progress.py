@@ -84,6 +84,26 @@ async def test_who_asked_before_learns_that_it_is_done(painting):
     assert done[0]["elapsed_seconds"] == done[1]["elapsed_seconds"]
 
 
+async def test_a_request_of_any_kind_can_be_asked_about(surface, start_engine):
+    """By the id in its body; its engine need not be able to tell more than the gateway's clock."""
+    begun = asyncio.Event()
+
+    async def talk(exchange):
+        if exchange.head.startswith(b"GET"):
+            await exchange.reply(b"", "404 Not Found")
+        else:
+            begun.set()
+            await exchange.until_client_closes()
+
+    surface.serve("chat", (await start_engine(talk)).path)
+    task = asyncio.create_task(
+        surface.http.post("/v1/chat/completions", json={"model": "chat", "messages": [], "request_id": "mine"})
+    )
+    await asyncio.wait_for(begun.wait(), 10)
+    assert (await surface.http.get("/v1/requests/mine/progress")).json()["progress"] == 0.0
+    task.cancel()
+
+
 async def test_nobody_asked_and_nothing_is_remembered(painting):
     task = await painting.begin({"request_id": "mine"})
     painting.go_on.set()

@@ -22,7 +22,7 @@ from xserve_engine.launch import BAD_OPTION, BAD_WEIGHTS, Refusal
 
 CRASHED = 1  # exit code of what may go better another time
 TERMINATED = 143  # exit code of a SIGTERM that came as the model loaded
-OF_WEIGHTS = re.compile(r"architecture|config\.json|checkpoint|tokenizer|quantization", re.IGNORECASE)
+OF_WEIGHTS = re.compile(r"architecture|checkpoint|tokenizer|quantization", re.IGNORECASE)
 DAMAGED = re.compile(
     r"not initialized from checkpoint|no module or parameter named|size mismatch|safetensor", re.IGNORECASE
 )

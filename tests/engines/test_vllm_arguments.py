@@ -348,7 +348,7 @@ async def test_a_reworded_answer_states_its_new_length(module: Callable[[str], M
 @pytest.mark.parametrize(
     ("raised", "code", "sentence"),
     [
-        (ValueError("max_model_len is too large"), 64, "vLLM cannot serve this: max_model_len is too large."),
+        (ValueError("max_model_len (9) is greater than in config.json"), 64, "is greater than in config.json."),
         (ValueError("Model architectures ['X'] are not supported."), 65, "['X'] are not supported."),
     ],
 )

@@ -28,7 +28,7 @@ IMAGE_TASKS = {
 }
 AUDIO_TASKS = {"audio-classification", "automatic-speech-recognition", "zero-shot-audio-classification"}
 ECHO = "mock"  # Xinference's name for a model that answers with its arguments
-NOT_YOURS = {"model", "trust_remote_code", "pipeline_class", "code_revision", "token", "model_uid", "model_spec"}
+NOT_YOURS = {"model", "trust_remote_code", "pipeline_class", "code_revision", "token"}
 CODE = {"trust_remote_code", "custom_generate"}  # arguments of a call that would load code
 
 

@@ -168,6 +168,7 @@ def test_a_tool_that_the_model_chooses_to_call_is_called(talker: Engine, streame
 def test_a_demanded_tool_is_called_whatever_the_model_would_say(talker: Engine) -> None:
     _require_demands(talker)
     message = ask(talker, False, messages=[_asked_about("Rome")], tools=[WEATHER], tool_choice="required")
+    assert message.get("tool_calls"), message
     (call, *_) = message["tool_calls"]
     assert call["function"]["name"] == "weather"
     assert list(json.loads(call["function"]["arguments"])) == ["city"]
@@ -183,7 +184,7 @@ def test_a_demanded_tool_that_is_not_there_is_the_clients_fault(talker: Engine) 
 def _require_demands(talker: Engine) -> None:
     if talker.subject.engine == "llama_cpp":
         pytest.skip(
-            "llama.cpp's server leaves the choice to the model, whatever tool_choice says; it has no switch for it"
+            "llama.cpp's server leaves the choice to the model, whatever tool_choice says: its issues 27217 and 26535"
         )
 
 

@@ -196,7 +196,8 @@ def test_a_demanded_call_is_one_of_the_tools_and_is_read_back() -> None:
     calls = [{"name": "weather", "arguments": ARGUMENTS}, {"name": "now", "arguments": {}}]
     jsonschema.validate(calls, schema)
     assert read("demanded", [json.dumps(calls)]) == ("", [("weather", ARGUMENTS), ("now", {})])
-    for wrong in ([], [{"name": "else", "arguments": {}}], [{"name": "weather", "arguments": {"city": 1}}]):
+    invented = {"name": "weather", "arguments": {"country": "Italy"}}
+    for wrong in ([], [{"name": "else", "arguments": {}}], [{"name": "weather", "arguments": {"city": 1}}], [invented]):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(wrong, schema)
 

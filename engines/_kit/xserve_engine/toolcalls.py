@@ -17,6 +17,7 @@ from typing import Any
 from .callformats import BY_MARK, BY_NAME, Call, Family, Tools, Unfinished
 from .pieces import settled
 
+COMBINED = {"$ref", "allOf", "anyOf", "oneOf"}  # by which a schema has properties that it does not name itself
 Delta = dict[str, Any]  # an entry of `tool_calls` in a delta: index, id, type, function
 
 
@@ -165,6 +166,8 @@ def _schema_of(function: Mapping[str, Any], definitions: dict[str, Any]) -> dict
     for name, definition in (parameters.pop("$defs", None) or {}).items():
         if definitions.setdefault(name, definition) != definition:
             raise ValueError(f"Two tools define {name} under $defs, and differently; rename one.")
+    if "properties" in parameters and not COMBINED & parameters.keys():
+        parameters.setdefault("additionalProperties", False)  # a weak model would go on inventing arguments
     return {
         "type": "object",
         "properties": {"name": {"const": function["name"]}, "arguments": parameters},

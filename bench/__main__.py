@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from . import commands, deploy, files, gateway, start
+from . import commands, deploy, files, gateway, memory, similarity, start
 from .figure import Figure, table
 from .machine import describe, facts
 
@@ -23,6 +23,8 @@ SUITES: dict[str, Callable[[], Iterator[Figure]]] = {
     "gateway": gateway.measure,
     "deploy": deploy.measure,
     "files": files.measure,
+    "similarity": similarity.measure,
+    "memory": memory.measure,
 }
 _RESULTS = Path(__file__).resolve().parent / "results"
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,9 +52,9 @@ class UnixConnection(http.client.HTTPConnection):
 class Daemon:
     """One run of the daemon. Its engines' folders are ours and the ones that ship."""
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, settings: Mapping[str, Any] | None = None) -> None:
         self.config = config
-        settings = {"version": 1, "port": 0, "engine_dirs": [str(ENGINES)]}
+        settings = {"version": 1, "port": 0, "engine_dirs": [str(ENGINES)], **(settings or {})}
         place(config / "xserve.yaml", settings)
         self.contact: dict[str, Any] = {}
         self._log = config.parent / "daemon.log"
@@ -139,9 +139,9 @@ def config_directory() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def serving(config: Path) -> Iterator[Daemon]:
-    """A daemon on a config directory, ready, and ended afterwards."""
-    daemon = Daemon(config)
+def serving(config: Path, settings: Mapping[str, Any] | None = None) -> Iterator[Daemon]:
+    """A daemon on a config directory, with further settings, ready, and ended afterwards."""
+    daemon = Daemon(config, settings)
     try:
         daemon.wait_ready()
         yield daemon

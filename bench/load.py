@@ -51,20 +51,20 @@ def load(pid: int, port: int, seconds: float, connections: int) -> Load:
     return Load(requests, time.monotonic() - began, _processor_seconds(pid) - before)
 
 
-def request(body: bytes) -> bytes:
+def request(body: bytes, path: str = PATH) -> bytes:
     """A whole HTTP request."""
-    head = f"POST {PATH} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+    head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
     return head.encode() + b"\r\n\r\n" + body
 
 
-async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """One request and its whole answer."""
-    writer.write(request(BODY))
+async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wire: bytes | None = None) -> bytes:
+    """One whole request, and the body of its whole answer."""
+    writer.write(wire or request(BODY))
     head = await reader.readuntil(b"\r\n\r\n")
     length = _LENGTH.search(head.lower())
     if not head.startswith(b"HTTP/1.1 200") or length is None:
         raise SystemExit(f"unexpected answer: {head.decode()}")
-    await reader.readexactly(int(length[1]))
+    return await reader.readexactly(int(length[1]))
 
 
 def _processor_seconds(pid: int) -> float:

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import functools
 import json
+import math
 import os
 import struct
 import subprocess
@@ -312,8 +313,12 @@ def test_a_ranking_without_sense_is_refused_with_a_sentence(
 
 
 @pytest.mark.parametrize("scoring", ["bge", "qwen3"])
-def test_a_language_models_verdict_is_what_it_gives_to_yes(start: Starter, scoring: str) -> None:
+def test_a_language_models_verdict_is_what_it_gives_to_yes(
+    start: Starter, scoring: str, request: pytest.FixtureRequest
+) -> None:
     """By the definition's type in one form, by the option in the other."""
+    if scoring == "qwen3":
+        _only_for_those_who_have_time(request)
     options = {} if scoring == "bge" else {"scoring": scoring}
     engine = start(by("rerank", "judge", options=options))
     until(lambda: engine.healthy() or engine.process.poll() is not None, "health", 3 * DEADLINE)
@@ -364,8 +369,9 @@ AutoTokenizer.from_pretrained(tokenizer).save_pretrained(out)
 
 
 @pytest.fixture(scope="module")
-def layers(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+def layers(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Subject:
     """A layerwise model; its score is the layer's number times the sum of what each token is worth."""
+    _only_for_those_who_have_time(request)
     folder, judge = tmp_path_factory.mktemp("layers"), by("rerank", "judge")
     (folder / "layers.py").write_text(LAYERWISE)
     run_there(judge, ["-c", MAKE_LAYERWISE, str(folder), judge.weights])
@@ -387,9 +393,12 @@ def test_code_that_comes_with_weights_does_not_run_unless_it_may(layers: Subject
     assert "allow_remote_code in xserve.yaml" in refusal(start(layers), 65)
 
 
-def _logit(probability: float) -> float:
-    import math
+def _only_for_those_who_have_time(request: pytest.FixtureRequest) -> None:
+    if not request.config.getoption("--long", None):
+        pytest.skip("starts a heavy engine: --long")
 
+
+def _logit(probability: float) -> float:
     return math.log(probability / (1 - probability))
 
 

@@ -38,5 +38,5 @@ def _subject(kind: str, variant: str, weights: tuple[str, str], definition: dict
         definition=definition,
         options={"device": "cpu"},
         missing=lacking or missing,
-        heavy=variant == "judge",
+        heavy=kind == "rerank",  # the embedder stands for all where an engine is started afresh
     )

@@ -76,3 +76,14 @@ def fields(made: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for title, part in {"": made, **made.get("$defs", {})}.items():
         for name, field in part.get("properties", {}).items():
             yield f"{title}.{name}", field
+
+
+def test_the_options_of_an_engine_are_those_of_its_manifest(xserve: Xserve) -> None:
+    made = json.loads(xserve("schema", "options", "llama.cpp").out)
+    jsonschema.Draft202012Validator.check_schema(made)
+    assert "n_ctx" in made["properties"]
+
+
+@pytest.mark.parametrize("words", [["options"], ["options", "nonsense"], ["deploy", "llama_cpp"]])
+def test_options_need_an_engine_that_there_is(words: list[str], xserve: Xserve) -> None:
+    assert xserve("schema", *words).code == 2

@@ -111,3 +111,11 @@ def test_nothing_is_left_when_the_process_ends():
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert said[1] == "True"
     assert not Path(said[0]).exists()
+
+
+async def test_what_a_killed_process_left_goes_with_the_next_start(tmp_path: Path) -> None:
+    await (left := Gallery(parent=tmp_path)).keep(b"picture")
+    assert list(tmp_path.glob("*/*"))
+    Gallery(parent=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    del left

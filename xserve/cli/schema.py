@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from xserve.cli.command import Arguments, Command, Exit, Parser, add_json
+from xserve.cli.command import Arguments, Command, CommandError, Exit, Parser, add_json
 from xserve.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -25,15 +25,39 @@ NAMES = ("deploy", "settings", "engine", "LLM", "embedding", "rerank", "image", 
 def schema_options(parser: Parser) -> None:
     """Of which file."""
     parser.add_argument(
-        "name", nargs="?", choices=(*NAMES, "all"), default="all", metavar="NAME", help=", ".join(NAMES)
+        "name",
+        nargs="?",
+        choices=(*NAMES, "options", "all"),
+        default="all",
+        metavar="NAME",
+        help=", ".join((*NAMES, "options")),
     )
+    parser.add_argument("engine", nargs="?", metavar="ENGINE", help="With options: whose.")
     add_json(parser)  # it prints nothing else; scripts need not know
 
 
 def run_schema(args: Arguments) -> int:
     """One schema, or all of them by name."""
+    if (args.name == "options") != bool(args.engine):
+        raise CommandError("say whose options: xserve schema options ENGINE", Exit.USAGE)
+    if args.engine:
+        print_json(_options(args.engine))
+        return Exit.DONE
     print_json({name: schema(name) for name in NAMES} if args.name == "all" else schema(args.name))
     return Exit.DONE
+
+
+def _options(name: str) -> dict[str, Any]:
+    """What may stand under `options` of a deploy entry, as the engine's manifest says."""
+    from xserve.core.engines import normal_name
+    from xserve.daemon.discovery import discover
+
+    manifests = [found.manifest for found in discover()[0]]
+    for manifest in manifests:
+        if normal_name(name) in {normal_name(manifest.name), normal_name(manifest.title)}:
+            return {"$schema": "https://json-schema.org/draft/2020-12/schema", **manifest.options}
+    there = ", ".join(manifest.name for manifest in manifests)
+    raise CommandError(f"no engine is called {name!r}; there are {there}", Exit.USAGE)
 
 
 def schema(name: str) -> dict[str, Any]:
@@ -108,8 +132,8 @@ COMMANDS = {
     "schema": Command(
         run_schema,
         schema_options,
-        "Prints the JSON Schema of deploy files, of settings, of engine manifests, or of a kind of definition, for "
-        "editors and generators. Without a name: an object with all of them.",
-        "xserve schema deploy > deploy.schema.json",
+        "Prints the JSON Schema of deploy files, of settings, of engine manifests, of a kind of definition, or of the "
+        "options of an engine, for editors and generators. Without a name: an object with all of them.",
+        "xserve schema deploy > deploy.schema.json\nxserve schema options llama_cpp",
     )
 }

@@ -33,6 +33,7 @@ from xserve.daemon.world import World
 from xserve.files.layers import Layers
 from xserve.files.watch import Watch
 from xserve.http.app import build_app
+from xserve.http.gallery import Gallery
 from xserve.http.proxy import Proxy, ProxyLimits
 from xserve.http.traffic import Traffic
 from xserve.http.upstream import Upstream
@@ -150,7 +151,8 @@ class Daemon:
             await running
 
     def _application(self) -> ASGIApp:
-        proxy = Proxy(self.traffic, self.upstream, ProxyLimits(body_bytes=self.settings.limits.body_bytes))
+        limits = ProxyLimits(body_bytes=self.settings.limits.body_bytes)
+        proxy = Proxy(self.traffic, self.upstream, limits, gallery=Gallery(parent=self.layers.run))
         metrics = {each.manifest.name: each.manifest.metrics for each in self.world.engines if each.manifest.metrics}
         return build_app(self.control, proxy, rules=self.doors.rules(), engine_metrics=metrics)
 

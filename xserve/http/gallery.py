@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 
+_PREFIX = "xserve-images-"  # of the folder
 _KINDS = (
     (b"\x89PNG\r\n\x1a\n", ".png", "image/png"),
     (b"\xff\xd8\xff", ".jpg", "image/jpeg"),
@@ -43,9 +44,13 @@ class NoRoomError(Exception):
 class Gallery:
     """All images that are kept. Belongs to one event loop."""
 
-    def __init__(self, limits: GalleryLimits | None = None) -> None:
+    def __init__(self, limits: GalleryLimits | None = None, parent: Path | None = None) -> None:
+        """`parent`: where the folder is made; what an earlier process left there goes. None: among temporary files."""
         self.limits = limits or GalleryLimits()
+        self._parent = parent
         self._folder: Path | None = None
+        for left in parent.glob(f"{_PREFIX}*") if parent else ():
+            shutil.rmtree(left, ignore_errors=True)
         self._sizes: dict[str, int] = {}  # by name, the oldest first
 
     async def keep(self, image: bytes) -> str:
@@ -86,7 +91,7 @@ class Gallery:
 
     def _path(self, name: str) -> Path:
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="xserve-images-"))
+            self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._parent))
             weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         return self._folder / name
 

@@ -124,7 +124,7 @@ class Environments:
         tell("making an empty environment")
         self._uv.run(["venv", "--no-project", "--python", sys.executable, str(folder)], lock, tell)
         python = str(folder / "bin" / "python")
-        arguments = ["pip", "install", "--python", python, "--compile-bytecode", *environment.packages]
+        arguments = ["pip", "install", "--python", python, *environment.packages]
         if environment.without:
             overrides = folder / "left-out.txt"
             overrides.write_text("".join(f"{name} ; sys_platform == 'never'\n" for name in environment.without))

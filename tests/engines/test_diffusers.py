@@ -9,9 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-import os
 import struct
-import subprocess
 import threading
 import zlib
 from collections.abc import Iterator
@@ -19,35 +17,38 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image, ImageChops, ImageStat
+from PIL import Image
 
-from .conftest import Starter
-from .harness import ENGINES, Connection, Engine, until
-from .roster.diffusers import subjects
+from .drawing import (
+    COLOURS,
+    EDIT,
+    GENERATE,
+    INPAINT,
+    STEPS,
+    SUBJECT,
+    VARY,
+    distance,
+    drawn,
+    file_of,
+    generate,
+    left_half,
+    looks,
+    make_things,
+    refusal,
+    run,
+    square,
+    text_of,
+    upload,
+)
+from .harness import Connection, Engine, until
 
-LIBRARY = Path(__file__).parent / "library"
-(SUBJECT,) = subjects()
 pytestmark = [*SUBJECT.marks(), pytest.mark.timeout(600)]  # the library needs its time on a busy machine
-
-GENERATE, VARY, EDIT, INPAINT = (f"/v1/images/{name}" for name in ("generations", "variations", "edits", "inpainting"))
-COLOURS = {
-    "red": (255, 0, 0),
-    "green": (0, 255, 0),
-    "blue": (0, 0, 255),
-    "yellow": (255, 255, 0),
-    "white": (255, 255, 255),
-    "black": (0, 0, 0),
-}
-STEPS = {"num_inference_steps": 8, "guidance_scale": 3}  # the definition's own defaults
-Picture = Image.Image
 
 
 @pytest.fixture(scope="module")
 def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a LoRA adapter and a ControlNet for the model."""
-    folder = tmp_path_factory.mktemp("things")
-    run("adorn.py", str(folder))
-    return folder
+    return make_things(tmp_path_factory.mktemp("things"))
 
 
 @pytest.fixture(scope="module")
@@ -57,92 +58,6 @@ def engine(things: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[E
     with Engine(subject, tmp_path_factory.mktemp("engine")) as started:
         started.wait_ready()
         yield started
-
-
-def run(script: str, *arguments: str, given: object = None) -> str:
-    """What a script of `library/` prints, run by the engine's interpreter, which finds the engine's modules."""
-    modules = os.pathsep.join(str(ENGINES / folder) for folder in ("_kit", "diffusers"))
-    done = subprocess.run(
-        [SUBJECT.python, str(LIBRARY / script), SUBJECT.weights, *arguments],
-        input=json.dumps(given),
-        env={"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": modules},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def generate(engine: Engine, prompt: str = "a red square", **body: Any) -> list[Picture]:
-    """The pictures of a request for words."""
-    return pictures_of(engine.post(GENERATE, prompt=prompt, **body))
-
-
-def upload(engine: Engine, path: str, files: dict[str, Any], **fields: Any) -> tuple[int, dict[str, Any]]:
-    """Status and answer of a form; a file is a picture or bytes, and several of one name are a list."""
-    boundary, parts = "1f2e3d", []
-    for name, value in {"model": "served", **fields}.items():
-        parts.append(f'name="{name}"\r\n\r\n{value}'.encode())
-    for name, value in files.items():
-        for one in value if isinstance(value, list) else [value]:
-            data = one if isinstance(one, bytes) else file_of(one)
-            parts.append(f'name="{name}"; filename="{name}.png"\r\nContent-Type: image/png\r\n\r\n'.encode() + data)
-    head = f"--{boundary}\r\nContent-Disposition: form-data; ".encode()
-    body = b"".join(head + part + b"\r\n" for part in parts) + f"--{boundary}--\r\n".encode()
-    status, answer = engine.ask("POST", path, body, f"multipart/form-data; boundary={boundary}")
-    return status, json.loads(answer)
-
-
-def drawn(engine: Engine, path: str, files: dict[str, Any], **fields: Any) -> list[Picture]:
-    """The pictures of a form that must be answered with 200."""
-    status, answer = upload(engine, path, files, **fields)
-    assert status == 200, answer
-    return pictures_of(answer)
-
-
-def pictures_of(answer: dict[str, Any]) -> list[Picture]:
-    assert isinstance(answer["created"], int)
-    return [Image.open(io.BytesIO(base64.b64decode(item["b64_json"]))).convert("RGB") for item in answer["data"]]
-
-
-def file_of(picture: Picture) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, "PNG")
-    return file.getvalue()
-
-
-def text_of(picture: Picture) -> str:
-    return base64.b64encode(file_of(picture)).decode()
-
-
-def square(colour: str, size: tuple[int, int] = (64, 64)) -> Picture:
-    """A square of the colour on grey, as the model knows it."""
-    picture = Image.new("RGB", size, (128, 128, 128))
-    picture.paste(COLOURS[colour], (8, 8, size[0] - 8, size[1] - 8))
-    return picture
-
-
-def left_half(inside: object, outside: object, mode: str = "L") -> Picture:
-    mask = Image.new(mode, (64, 64), outside)  # type: ignore[arg-type]
-    mask.paste(inside, (0, 0, 32, 64))  # type: ignore[arg-type]
-    return mask
-
-
-def looks(picture: Picture, box: tuple[int, int, int, int] = (16, 16, 48, 48)) -> str:
-    """The colour that this part of the picture is nearest to."""
-    mean = ImageStat.Stat(picture.crop(box)).mean
-    return min(COLOURS, key=lambda name: sum((a - b) ** 2 for a, b in zip(COLOURS[name], mean, strict=True)))
-
-
-def distance(one: Picture, other: Picture) -> int:
-    """The most by which a pixel differs in any of its colours."""
-    return max(high for _, high in ImageChops.difference(one, other).getextrema())  # type: ignore[misc]
-
-
-def refusal(status: int, answer: dict[str, Any]) -> str:
-    """The sentence of an answer that says that the request is at fault."""
-    assert status == 400, answer
-    return str(answer["error"]["message"])
 
 
 # Words
@@ -329,18 +244,6 @@ def test_pictures_are_the_librarys_own(engine: Engine, things: Path) -> None:
     assert distance(ours[4][0], ours[5][0]) > 0  # the adapter did something
 
 
-@pytest.mark.parametrize(("room", "tried"), [(4, [4, 3]), (2, [4, 2, 2, 2, 1]), (1, [4, 2, 1, 1, 1, 1, 1, 1, 1])])
-def test_a_batch_for_which_there_is_no_room_is_halved(room: int, tried: list[int]) -> None:
-    seen = json.loads(run("scarce.py", str(room), "7"))
-    assert seen == {"tried": tried, "drawn": [*range(7)], "refusal": ""}
-
-
-def test_a_picture_for_which_there_is_no_room_is_refused() -> None:
-    seen = json.loads(run("scarce.py", "0", "7"))
-    assert seen["tried"] == [4, 2, 1]
-    assert "ask for a smaller one" in seen["refusal"]
-
-
 # Progress, turns and departures
 
 
@@ -463,84 +366,3 @@ def test_what_is_missing_in_a_form_is_named(engine: Engine) -> None:
 
 def test_several_pictures_are_refused_where_one_is_all_that_counts(engine: Engine) -> None:
     assert "takes one image, not 2" in refusal(*upload(engine, EDIT, {"image[]": [square("red"), square("blue")]}))
-
-
-# Starts
-
-
-def test_a_definition_without_an_ability_does_not_serve_it(start: Starter) -> None:
-    engine = start(SUBJECT, definition={"model_ability": ["text2image"], "default_generate_config": {"n": 2, **STEPS}})
-    engine.wait_ready()
-    assert len(generate(engine)) == 2  # a default of requests
-    assert "does not have the ability image2image" in refusal(*upload(engine, VARY, {"image": square("red")}))
-
-
-def test_a_controlnet_guides_every_picture(start: Starter, things: Path) -> None:
-    declared = [{"model_name": "lines", "model_uri": f"file://{things / 'control'}"}]
-    engine = start(SUBJECT, definition={"controlnet": declared}, options={"controlnet": "lines"})
-    engine.wait_ready()
-    assert "StableDiffusionControlNetPipeline" in engine.text()
-    asked = {"prompt": "a red square", "seed": 0}
-    white, black = (Image.new("RGB", (64, 64), colour) for colour in ("white", "black"))
-    (by_white,), (by_black,) = (drawn(engine, VARY, {"image": picture}, **asked) for picture in (white, black))
-    assert distance(by_white, by_black) > 0
-    (unguided,) = generate(engine, **asked)
-    assert distance(unguided, by_black) == 0
-    (off,) = drawn(engine, VARY, {"image": white}, **asked, controlnet_conditioning_scale=0)
-    assert distance(off, by_white) > 0
-
-
-def test_loading_takes_what_the_definition_says(start: Starter) -> None:
-    config = {"torch_dtype": "torch.bfloat16", "safety_checker": False, "vae_slicing": True, "attention_slicing": True}
-    engine = start(
-        SUBJECT, definition={"default_model_config": config}, options={"scheduler": "Euler", "vae_tiling": True}
-    )
-    engine.wait_ready()
-    assert "torch.bfloat16" in engine.text()
-    assert looks(generate(engine, seed=0)[0]) == "red"
-
-
-def last_words(engine: Engine, code: int) -> str:
-    """The last line of an engine that ended with this code."""
-    assert engine.end() == code, engine.text()
-    return engine.text().splitlines()[-1]
-
-
-@pytest.mark.parametrize(
-    ("changes", "code", "words"),
-    [
-        ({"definition": {"default_model_config": {"torch_dtyp": "float32"}}}, 78, "Did you mean torch_dtype?"),
-        ({"definition": {"default_model_config": {"custom_pipeline": "x"}}}, 78, "no member custom_pipeline"),
-        ({"definition": {"default_model_config": {"dtype": "float8"}}}, 78, "dtype must be one of"),
-        ({"definition": {"default_generate_config": {"guidence_scale": 1}}}, 78, "Did you mean guidance_scale?"),
-        ({"definition": {"default_generate_config": {"size": "big"}}}, 78, "size must be written"),
-        ({"options": {"batch_size": 0}}, 64, "batch_size must be a whole number from 1 on"),
-        ({"options": {"controlnet": "lines"}}, 64, "declares no controlnet lines"),
-        ({"launch": {"lora": [{"name": "a", "path": "/no/such/adapter"}]}}, 66, "/no/such/adapter"),
-    ],
-)
-def test_a_start_that_can_never_work_is_told_why(
-    start: Starter, changes: dict[str, Any], code: int, words: str
-) -> None:
-    assert words in last_words(start(SUBJECT.but(definition={"default_generate_config": {}}), **changes), code)
-
-
-@pytest.mark.parametrize(
-    ("index", "code", "words"),
-    [
-        (None, 66, "has no model_index.json"),
-        ("{", 65, "cannot be read"),
-        ('{"unet": []}', 65, "does not name the pipeline's class"),
-        ('{"_class_name": ["pipeline", "Mine"]}', 78, "code of their own"),
-        ('{"_class_name": "DiffusionPipeline", "unet": ["mine", "Unet"]}', 78, "unet/mine.py"),
-    ],
-)
-def test_a_folder_that_is_no_pipeline_is_refused(
-    start: Starter, tmp_path: Path, index: str | None, code: int, words: str
-) -> None:
-    folder = tmp_path / "weights"
-    (folder / "unet").mkdir(parents=True)
-    (folder / "unet" / "mine.py").write_text("raise SystemExit('this must not run')")
-    if index:
-        (folder / "model_index.json").write_text(index)
-    assert words in last_words(start(SUBJECT, weights=str(folder)), code)

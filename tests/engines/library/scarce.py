@@ -1,7 +1,7 @@
-"""Runs the engine's own painting where memory is scarce: `python scarce.py WEIGHTS ROOM COUNT`.
+"""Runs the engine's own painting where memory is scarce: `python scarce.py WEIGHTS COUNT ROOM ...`.
 
-The pipeline is played: it has room for ROOM pictures at once, and says so as torch does. Prints the size of each
-batch that was tried, and the pictures, which are the seeds of their chances.
+The pipeline is played: it has room for ROOM pictures at once, and says so as torch does. Prints for each ROOM the
+sizes of the batches that were tried, and the pictures, which are the seeds of their chances.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Played:
         return SimpleNamespace(images=[chance.initial_seed() for chance in chances])
 
 
-def main(room: int, count: int) -> None:
+def attempt(count: int, room: int) -> dict[str, Any]:
     """Paint that many pictures, in batches of four at first."""
     pipeline, drawn, refusal = Played(room), [], ""
     plan = Plan(pipeline, {"prompt": "a"}, tuple(range(count)), batch=4, scheduler=None, adapter=None)
@@ -43,8 +43,9 @@ def main(room: int, count: int) -> None:
             drawn += batch
     except HttpError as error:
         refusal = str(error)
-    print(json.dumps({"tried": pipeline.tried, "drawn": drawn, "refusal": refusal}))
+    return {"tried": pipeline.tried, "drawn": drawn, "refusal": refusal}
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[2:]))
+    count, *rooms = map(int, sys.argv[2:])
+    print(json.dumps([attempt(count, room) for room in rooms]))

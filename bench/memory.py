@@ -61,14 +61,15 @@ def _watch(kind: Kind) -> list[tuple[float, float]]:
 def _every_sort(kind: Kind) -> Iterator[dict[str, Any]]:
     """Requests without end: of one item and of several, written either way, cut, wrong, and left."""
     chance = random.Random(1)
-    for plain in itertools.cycle(kind.requests):
+    for sample in itertools.cycle(kind.requests):
+        plain = {name: value[:1] if isinstance(value, list) else value for name, value in sample.items()}
         several = {name: value * chance.randint(1, 3) for name, value in plain.items() if isinstance(value, list)}
         yield chance.choices(
             [
                 plain,
                 {**plain, **several},
                 {**plain, "encoding_format": "base64", "prompt": f"{chance.random()}: ", "top_n": 1},
-                {**plain, "input": ["word " * 300], "query": "word " * 600, "truncate": chance.random() < 0.5},
+                {**plain, "input": ["word " * 300], "query": "word " * 600, "truncate": chance.random() < 0.2},
                 {"input": 5, "documents": 5},
                 {**plain, "leave": True},
             ],

@@ -2,8 +2,9 @@
 """A tiny vision-language model of random numbers: `python tiny-vlm.py OUT SITE_PACKAGES`.
 
 No package holds a small real one. This one has the architecture Idefics3 (that of SmolVLM), whose images are read
-without torchvision, and the words of the model `smollm2-hf` beside it. Its answers are nonsense, but a picture goes the whole way: another
-one gives another answer, because the output layer is made loud enough for the picture to decide the words.
+without torchvision, and the words of the model `smollm2-hf` beside it. Its answers are nonsense, but a picture goes
+the whole way: another one gives another answer, because the output layer is made loud enough for the picture to
+decide the words.
 """
 
 from __future__ import annotations

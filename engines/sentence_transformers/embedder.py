@@ -13,9 +13,10 @@ from loading import limit_tokens, load_embedder
 from members import count, flag
 from rows import Row, check_lengths, compute, given, read
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Transformer
 from settings import Settings
 from xserve_engine.batching import Batcher
-from xserve_engine.launch import BAD_DEFINITION, BAD_OPTION, Refusal
+from xserve_engine.launch import BAD_DEFINITION, BAD_OPTION, BAD_WEIGHTS, Refusal
 from xserve_engine.wire import Handler, HttpError, Reply, Request
 
 Vector = numpy.ndarray[Any, numpy.dtype[numpy.float32]]
@@ -24,7 +25,11 @@ FEWEST = 1e-12  # the library's least divisor: a vector of zeros stays one
 
 def prepare(settings: Settings) -> tuple[Mapping[str, Handler], Batcher[Row, Vector]]:
     """Load the model and try it; its paths, and the batches that they feed."""
-    embedder = Embedder(settings, load_embedder(settings))
+    model = load_embedder(settings)
+    if not isinstance(model[0], Transformer):
+        kind = type(model[0]).__name__
+        raise Refusal(BAD_WEIGHTS, f"Only models that begin with a transformer are served, and this has {kind}.")
+    embedder = Embedder(settings, model)
     embedder.compute([embedder.blank])
     return {"/v1/embeddings": embedder.embed}, embedder.batcher
 

@@ -440,6 +440,22 @@ def test_a_damaged_model_is_refused(start: Starter, tmp_path: Path) -> None:
     assert "cannot be loaded" in refusal(start(by("embedding"), weights=str(tmp_path)), 65)
 
 
+def test_a_table_of_word_vectors_is_refused(start: Starter, tmp_path: Path) -> None:
+    """It has neither positions nor padding."""
+    subject = by("embedding")
+    make = """
+import sys
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+from tokenizers import Tokenizer
+tokenizer = Tokenizer.from_file(sys.argv[1] + "/tokenizer.json")
+SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_dim=8)], device="cpu").save_pretrained(sys.argv[2])
+"""
+    run_there(subject, ["-c", make, subject.weights, str(tmp_path)])
+    engine = start(subject, weights=str(tmp_path), definition={"dimensions": 8})
+    assert "and this has StaticEmbedding" in refusal(engine, 65)
+
+
 def test_an_embedder_is_refused_as_a_reranker(start: Starter, tmp_path: Path) -> None:
     """The library would give it a head of random numbers."""
     for file in Path(by("embedding").weights).iterdir():

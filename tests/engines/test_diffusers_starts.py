@@ -22,9 +22,17 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_things(tmp_path_factory.mktemp("things"))
 
 
+@pytest.fixture
+def patient(request: pytest.FixtureRequest) -> None:
+    """For tests that start the engine with all its libraries once more."""
+    if not request.config.getoption("--long", None):
+        pytest.skip("starts a heavy engine: --long")
+
+
 # What is declared
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_definition_without_an_ability_does_not_serve_it(start: Starter) -> None:
     engine = start(SUBJECT, definition={"model_ability": ["text2image"], "default_generate_config": {"n": 2, **STEPS}})
     engine.wait_ready()
@@ -32,6 +40,7 @@ def test_a_definition_without_an_ability_does_not_serve_it(start: Starter) -> No
     assert "does not have the ability image2image" in refusal(*upload(engine, VARY, {"image": square("red")}))
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_controlnet_guides_every_picture(start: Starter, things: Path) -> None:
     declared = [{"model_name": "lines", "model_uri": f"file://{things / 'control'}"}]
     engine = start(SUBJECT, definition={"controlnet": declared}, options={"controlnet": "lines"})

@@ -7,10 +7,11 @@ Between two tokens it looks whether anybody still listens.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import zlib
-from collections.abc import Collection, Generator
+from collections.abc import Collection, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ from words import group
 from xserve_engine.hearing import Wish
 from xserve_engine.launch import BAD_WEIGHTS, Refusal
 from xserve_engine.sound import RATE, Samples
-from xserve_engine.transcript import Segment
+from xserve_engine.transcript import Segment, whole_words
 
 WINDOW = 30 * RATE  # samples
 TAIL = RATE // 10  # samples at the end that are too few to hold anything
@@ -122,23 +123,36 @@ class Ear:
                 raise LeftError
             return torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
 
-        several = len(self.languages) > 1
-        answer = self._model.generate(
-            encoder_outputs=window.encoded,
-            attention_mask=window.mask,
-            temperature=temperature,
-            language=wish.language if several else None,
-            task=wish.task if several else None,
-            prompt_ids=prompt,
-            return_timestamps=True,
-            return_segments=True,
-            return_token_timestamps=wish.words,
-            force_unique_generate_call=True,  # one window is one pass: where the next begins is decided here
-            logprob_threshold=-math.inf,  # never decode again by itself, but say how sure it is
-            stopping_criteria=StoppingCriteriaList([look]),
-            **self._settings.generating,
-        )
+        with self._own_attention():
+            answer = self._model.generate(
+                encoder_outputs=window.encoded,
+                attention_mask=window.mask,
+                temperature=temperature,
+                prompt_ids=prompt,
+                return_timestamps=True,
+                return_segments=True,
+                return_token_timestamps=wish.words,
+                force_unique_generate_call=True,  # one window is one pass: where the next begins is decided here
+                logprob_threshold=-math.inf,  # never decode again by itself, but say how sure it is
+                stopping_criteria=StoppingCriteriaList([look]),
+                **self._commands(wish),
+                **self._settings.generating,
+            )
         return list(answer["segments"][0])
+
+    def _commands(self, wish: Wish) -> dict[str, str]:
+        """What a model of several languages is told, and one of a single language must not be."""
+        return {"language": wish.language, "task": wish.task} if len(self.languages) > 1 else {}
+
+    @contextlib.contextmanager
+    def _own_attention(self) -> Iterator[None]:
+        """Timing words makes transformers take another way to compute, for good; what follows must not differ."""
+        config = self._model.model.config
+        way = config._attn_implementation
+        try:
+            yield
+        finally:
+            config._attn_implementation = way
 
     def _sureness(self, found: list[dict[str, Any]], temperature: float) -> float:
         """Mean logarithm of the probability of the window's tokens, its end included."""
@@ -165,7 +179,9 @@ class Ear:
             avg_logprob=sure,
             compression_ratio=_repetition(text),
             no_speech_prob=window.silence,
-            words=list(group(self._processor.tokenizer, tokens, times, wish.language, begin, width)),
+            words=whole_words(
+                group(self._processor.tokenizer, tokens, times, wish.language, begin, width), wish.language
+            ),
         )
 
     def _step(self, found: list[dict[str, Any]], window: Window) -> int:

@@ -13,7 +13,7 @@ from xserve_engine.transcript import Word
 def group(
     tokenizer: Any, tokens: Sequence[int], times: Sequence[float], language: str, begin: float, width: float
 ) -> Iterator[Word]:
-    """The words of a segment.
+    """The words of a segment, or parts of them, each with the space before it.
 
     `times`: when each token ends, in seconds from the window's start, or none; `begin` and `width`: the window's start
     in the sound and its length, in seconds. A word begins where the token before it ends.
@@ -24,4 +24,4 @@ def group(
     for word, indices in zip(words, places, strict=True):
         first, last = said[indices[0]], said[indices[-1]]
         start, end = times[max(first - 1, 0)], times[last]
-        yield Word(word.strip(), *(round(begin + min(one, width), 3) for one in (min(start, end), end)))
+        yield Word(word, *(round(begin + min(one, width), 3) for one in (min(start, end), end)))

@@ -11,7 +11,7 @@ from settings import Settings
 from xserve_engine.hearing import Wish
 from xserve_engine.launch import BAD_OPTION, BAD_WEIGHTS, NO_BACKEND, Refusal
 from xserve_engine.sound import Samples
-from xserve_engine.transcript import Segment, Word
+from xserve_engine.transcript import Segment, Word, whole_words
 
 # What Whisper tries one after the other where a window comes out improbable or repetitive; OpenAI's own ladder.
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -44,14 +44,18 @@ class Ear:
         )
         length = len(sound) / self._model.feature_extractor.sampling_rate
         for segment in segments:
-            yield _translate(segment, length)
+            yield _translate(segment, length, wish.language)
 
 
-def _translate(found: Any, length: float) -> Segment:
+def _translate(found: Any, length: float, language: str) -> Segment:
     """The library's segment as ours. A window is 30 s wide, so an end may lie behind the sound's."""
+
+    def time(given: float) -> float:
+        return round(min(float(given), length), 3)
+
     return Segment(
-        start=round(min(found.start, length), 3),
-        end=round(min(found.end, length), 3),
+        start=time(found.start),
+        end=time(found.end),
         text=found.text,
         tokens=found.tokens,
         seek=found.seek,
@@ -59,10 +63,7 @@ def _translate(found: Any, length: float) -> Segment:
         avg_logprob=found.avg_logprob,
         compression_ratio=found.compression_ratio,
         no_speech_prob=found.no_speech_prob,
-        words=[
-            Word(word.word.strip(), round(min(float(word.start), length), 3), round(min(float(word.end), length), 3))
-            for word in found.words or ()
-        ],
+        words=whole_words((Word(one.word, time(one.start), time(one.end)) for one in found.words or ()), language),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import difflib
 import json
 import re
 import subprocess
@@ -25,11 +26,18 @@ SENTENCES = [
     "Please send the report to the office before lunch.",
     "She walked along the river and looked at the old bridge.",
 ]
-CITIES = [
-    *("London", "Paris", "Berlin", "Madrid", "Rome", "Vienna", "Prague"),
-    *("Oslo", "Athens", "Dublin", "Moscow", "Cairo", "Lisbon", "Warsaw"),
+LONG = (  # more than a window, and varied: Whisper takes what repeats itself for a mistake
+    "Our journey began in London on a cold and cloudy afternoon. The fast train brought us to Paris before dinner. "
+    "We spent two quiet days with old friends near Berlin. Somebody had left a green umbrella at the hotel in Madrid. "
+    "The best coffee of the whole summer was served in Rome. A violin player from Vienna taught my sister three songs. "
+    "It rained so hard that all of the museums closed. The captain sailed north and reached Oslo after midnight. "
+    "Her grandmother still grows lemons on a hill above Athens. Nobody believed the story about the horse from Dublin. "
+    "A letter with a golden stamp arrived from Moscow last week. They finally sold the small blue house close to Cairo."
+)
+MARKS = [
+    *("journey", "train", "friends", "umbrella", "coffee", "violin"),
+    *("museums", "captain", "lemons", "horse", "letter", "house"),
 ]
-LONG = " ".join(f"Today the weather in {city} is warm and dry." for city in CITIES)  # more than a window
 CLOCK = re.compile(r"(\d\d):(\d\d):(\d\d)[,.](\d{3}) --> (\d\d):(\d\d):(\d\d)[,.](\d{3})")
 
 
@@ -106,6 +114,16 @@ def say(engine: Engine, text: str, form: str = "wav", **body: Any) -> bytes:
     return answer
 
 
+def alike(one: str, other: str) -> float:
+    """The share of words that two texts have in the same order."""
+    return difflib.SequenceMatcher(None, words(one), words(other), autojunk=False).ratio()
+
+
+def said_at(word: str, length: float) -> float:
+    """About when a word of the long text is said, in seconds: a voice keeps its pace."""
+    return LONG.index(word) / len(LONG) * length
+
+
 def write(engine: Engine, file: bytes, path: str = WRITE, **fields: Any) -> Any:
     """The answer to a file: JSON, or text where that was asked for."""
     body, kind = form(file, **fields)
@@ -159,15 +177,14 @@ def test_speech_of_more_than_a_window_keeps_its_words_and_its_times(long_answer:
     length = seconds(long_speech)
     assert length > 30
     assert answer["duration"] == pytest.approx(length, abs=0.01)
-    heard = words(answer["text"])
-    assert [word for word in heard if word.title() in CITIES] == [city.lower() for city in CITIES]
+    assert alike(answer["text"], LONG) > 0.9  # a lost or doubled window would be a quarter of it
     times = [time for segment in answer["segments"] for time in (segment["start"], segment["end"])]
     assert times == sorted(times)
-    assert 30 < times[-1] <= length
-    share = length / len(CITIES)  # every sentence takes about as long
-    for place, city in enumerate(CITIES):
-        (segment,) = [one for one in answer["segments"] if city in one["text"]]
-        assert segment["start"] - share < (place + 0.5) * share < segment["end"] + share
+    assert 30 < times[-1] <= answer["duration"]
+    found = [(mark, one) for mark in MARKS for one in answer["segments"] if mark in one["text"]]
+    assert len(found) > 9  # the smallest of all Whispers mishears some
+    for mark, segment in found:
+        assert segment["start"] - 2 < said_at(mark, length) < segment["end"] + 2
 
 
 # Shapes of a transcription
@@ -204,16 +221,16 @@ def test_verbose_json_has_all_members_of_a_segment(listener: Engine, speech: byt
     assert segment["compression_ratio"] > 0
 
 
-def test_words_are_timed_in_their_order_and_within_the_sound(long_answer: Any, long_speech: bytes) -> None:
-    timed, length = long_answer["words"], seconds(long_speech)
+def test_words_are_timed_in_their_order_and_within_the_sound(long_answer: Any) -> None:
+    timed, length = long_answer["words"], long_answer["duration"]
     assert words(" ".join(word["word"] for word in timed)) == words(long_answer["text"])
     starts = [word["start"] for word in timed]
     assert starts == sorted(starts)
     assert all(0 <= word["start"] <= word["end"] <= length for word in timed)
-    cities = {word["word"].strip(",."): word["start"] for word in timed}
-    share = length / len(CITIES)
-    for place, city in enumerate(CITIES):
-        assert place * share - 1 < cities[city] < (place + 1) * share + 1
+    said = {word["word"].strip(",."): word["start"] for word in timed}
+    found = {mark: said[mark] for mark in MARKS if mark in said}
+    assert len(found) > 9
+    assert found == {mark: pytest.approx(said_at(mark, length), abs=2) for mark in found}
 
 
 def test_words_alone_bring_no_segments(listener: Engine, speech: bytes) -> None:
@@ -232,7 +249,8 @@ def test_a_stream_says_what_the_whole_answer_says(listener: Engine, long_speech:
     assert len(deltas) > 1
     assert {one["type"] for one in deltas} == {"transcript.text.delta"}
     assert done["type"] == "transcript.text.done"
-    assert "".join(one["delta"] for one in deltas).strip() == done["text"] == long_answer["text"]
+    assert "".join(one["delta"] for one in deltas).strip() == done["text"]
+    assert alike(done["text"], long_answer["text"]) > 0.9  # timing words may shift a window, and a comma with it
 
 
 def test_silence_has_no_words_worth_a_sentence(listener: Engine) -> None:

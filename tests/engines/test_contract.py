@@ -16,8 +16,10 @@ import pytest
 
 from .conftest import Starter
 from .harness import Engine, until
+from .sounds import form, noise
 from .subject import PROMPT, WORD, Subject
 
+JSON = "application/json"
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 IMAGES = "/v1/images/generations"
 SAY = {"messages": [{"role": "user", "content": "What is 2+3?"}], "temperature": 0}
@@ -195,6 +197,18 @@ def test_work_ends_when_the_client_leaves_before_an_answer(engine: Engine, windo
     before = engine.departures()
     connection.close()
     engine.wait_idle(before)
+
+
+@pytest.mark.types("audio")
+def test_work_on_sound_ends_when_the_client_leaves(engine: Engine) -> None:
+    silent = engine.subject.silent
+    body, kind = form(noise(300), **{name: json.dumps(value) for name, value in silent.items()})
+    if engine.path == "/v1/audio/speech":
+        body, kind = json.dumps({"input": "She walked along the river. " * 140, **silent}).encode(), JSON
+    with contextlib.closing(engine.send("POST", engine.path, body, kind)):
+        until(lambda: engine.busy() == 1, "the work began")
+    until(lambda: engine.busy() == 0, "the departed client's work ended")
+    assert engine.probe() == 200
 
 
 @pytest.mark.types("LLM")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ KINDS = {
     "srt": "application/x-subrip; charset=utf-8",
     "vtt": "text/vtt; charset=utf-8",
 }
+UNSPACED = ("zh", "yue", "ja", "th", "lo", "my")  # languages without spaces between words
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,21 @@ class Word:
     word: str
     start: float
     end: float
+
+
+def whole_words(parts: Iterable[Word], language: str) -> list[Word]:
+    """Words out of what a library takes for words, each with the space before it: "o'clock" comes in two parts.
+
+    Where the language has spaces, they alone decide.
+    """
+    found: list[Word] = []
+    for part in parts:
+        if found and language not in UNSPACED and not part.word.startswith(" "):
+            before = found.pop()
+            found.append(Word(before.word + part.word, before.start, part.end))
+        else:
+            found.append(Word(part.word.strip(), part.start, part.end))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

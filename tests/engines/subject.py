@@ -45,8 +45,10 @@ class Subject:
         return "-".join(filter(None, (self.engine, self.backend, self.type, self.variant)))
 
     def marks(self) -> list[pytest.MarkDecorator]:
-        """A skip with its reason where something is not installed."""
-        return [pytest.mark.skip(reason=self.missing)] if self.missing else []
+        """A skip with its reason where something is not installed, and time for a test that starts it."""
+        if self.missing:
+            return [pytest.mark.skip(reason=self.missing)]
+        return [pytest.mark.timeout(120 + 2 * self.patience)]  # some tests start it twice
 
     def but(self, **changes: Any) -> Subject:
         """The same with changes; mappings are merged."""

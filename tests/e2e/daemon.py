@@ -116,10 +116,10 @@ class ServedDaemon:
         assert len(ready) == 1, ready
         return int(ready[0]["pid"])
 
-    def run(self, *words: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, patience: float = PATIENCE * 2, **more: Any) -> subprocess.CompletedProcess[str]:
         """A client command against this daemon."""
         command = [*XSERVE, *words, "--config-dir", str(self.config)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE * 2, **more)
+        return subprocess.run(command, capture_output=True, text=True, timeout=patience, **more)
 
     def engine_processes(self) -> list[int]:
         """Processes that carry a mark of this config directory's engines."""

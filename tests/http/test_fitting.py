@@ -7,7 +7,8 @@ import json
 import pytest
 
 from xserve.core.exposure import Exposure
-from xserve.http.body import find_model
+from xserve.http.body import Asked, find_model
+from xserve.http.errors import ApiError
 from xserve.http.fitting import fit
 from xserve.http.traffic import Target
 
@@ -46,3 +47,12 @@ def test_what_needs_no_change_keeps_its_bytes(name):
     body = b'{ "model" : "%b", "n":1.0}' % name.encode()
     target = Target("m", Exposure("LLM", adapters={"legal": {}}))
     assert fit(body, find_model("application/json", body), target) is body
+
+
+def test_a_member_that_the_engine_would_ignore_is_refused_with_its_reason():
+    target = Target("m", Exposure("embedding", refused={"dimensions": "leave dimensions out"}))
+    plain = b'{"model": "m", "input": "x", "dimensions": null}'
+    assert fit(plain, Asked("m", False), target) is plain
+    with pytest.raises(ApiError, match="leave dimensions out") as refused:
+        fit(b'{"model": "m", "input": "x", "dimensions": 64}', Asked("m", False), target)
+    assert refused.value.status == 400

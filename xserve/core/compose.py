@@ -103,7 +103,9 @@ def _exposure(entry: Entry, registration: Registration, choice: Choice, launch: 
         for index, each in enumerate(launch.lora)
         if each["name"] in names.adapters
     }
-    return Exposure(registration.type, names.aliases, entry.request_limit, defaults, adapters)
+    return Exposure(
+        registration.type, names.aliases, entry.request_limit, defaults, adapters, dict(choice.serves.ignores)
+    )
 
 
 def _selecting(members: Mapping[str, Any], index: int) -> dict[str, Any]:

@@ -22,6 +22,9 @@ class Exposure:
     adapters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """LoRA adapters by public name, with the members that select one; none of them: it is asked for by its name."""
 
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """JSON members that the engine would ignore, each with what the client is told."""
+
     def differences(self, before: Exposure) -> list[str]:
         """What differs from `before`, in words: `request_limit 32 -> 8`."""
         names = [each.name for each in fields(self) if getattr(self, each.name) != getattr(before, each.name)]

@@ -52,6 +52,8 @@ class Serves(_Strict):
     """Whether it takes LoRA adapters."""
     weights: Literal["file", "directory", "any", "none"] = "any"
     """What the weights' path must be; `none`: the model may have no weights."""
+    ignores: dict[str, str] = {}
+    """Members of a request that its server would ignore, each with a sentence: such a request is refused."""
     holds: tuple[str, ...] = ()
     """Patterns of file names of which a directory of weights must hold one; empty: any directory."""
     probe: Probe | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from xserve.http.body import Asked, Body, splice
+from xserve.http.body import Asked, Body, member, splice
 from xserve.http.errors import ApiError
 from xserve.http.form import AskedByForm
 from xserve.http.traffic import Target
@@ -18,6 +18,8 @@ from xserve.http.traffic import Target
 def fit(body: Body, asked: Asked, target: Target) -> Body:
     """The body for the engine: the same bytes unless a top-level member must change. Raises ApiError 400."""
     exposure = target.exposure
+    if exposure.refused and not isinstance(asked, AskedByForm):
+        _refuse(body, exposure.refused)
     defaults = exposure.request_defaults if exposure.model_type == "LLM" else {}
     changes = {} if asked.model == target.uid else _changes(asked.model, target)
     if not defaults and not changes:
@@ -25,6 +27,13 @@ def fit(body: Body, asked: Asked, target: Target) -> Body:
     if isinstance(asked, AskedByForm):
         return _fit_form(body, asked, changes) if changes else body
     return splice(body, changes, defaults)
+
+
+def _refuse(body: Body, refused: Mapping[str, str]) -> None:
+    """Say no to what the engine would pass over in silence."""
+    for name, sentence in refused.items():
+        if member(body, name) is not None:
+            raise ApiError(400, sentence, code="unsupported_member", param=name)
 
 
 def _changes(name: str, target: Target) -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
 """`python -m bench`: measure, print a table, keep the figures as JSON.
 
-python -m bench [--only NAME ...] [--json FILE]
+python -m bench [--only NAME ...] [--long] [--json FILE]
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from . import commands, deploy, files, gateway, memory, similarity, start
+from . import commands, deploy, files, gateway, memory, start, throughput
 from .figure import Figure, table
 from .machine import describe, facts
 
@@ -23,20 +23,24 @@ SUITES: dict[str, Callable[[], Iterator[Figure]]] = {
     "gateway": gateway.measure,
     "deploy": deploy.measure,
     "files": files.measure,
-    "similarity": similarity.measure,
+    "engines": throughput.measure,
     "memory": memory.measure,
+    "vllm": throughput.measure_vllm,
 }
+_LONG = {"vllm"}  # only where it is asked for
 _RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def main() -> None:
     """Run the suites that were asked for."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measures what README promises.")
-    parser.add_argument("--only", nargs="+", choices=list(SUITES), default=list(SUITES), metavar="NAME", help=_names())
+    parser.add_argument("--only", nargs="+", choices=list(SUITES), metavar="NAME", help=_names())
+    parser.add_argument("--long", action="store_true", help="Also " + ", ".join(sorted(_LONG)))
     parser.add_argument("--json", type=Path, metavar="FILE", help="Default: bench/results/DATE.json")
     options = parser.parse_args()
+    names = options.only or [name for name in SUITES if options.long or name not in _LONG]
     known = facts()
-    figures = [figure for name in options.only for figure in _run(name)]
+    figures = [figure for name in names for figure in _run(name)]
     print(f"\n{describe(known)}\n\n{table(figures)}")
     print(f"\nwritten to {_keep(options.json, known, figures)}")
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 XSERVE = [sys.executable, "-m", "xserve"]
-PATIENCE = 120.0  # seconds; for things that take one or two
+PATIENCE = 300.0  # seconds; for things that take one or two, or a minute where a large library is loaded
 ENGINES = Path(__file__).resolve().parent / "engines"
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 """Of what is measured: compiled modules are kept, as they are wherever nobody forbids it."""

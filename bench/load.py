@@ -21,6 +21,7 @@ PATH = "/v1/chat/completions"
 _MESSAGES = [{"role": "user", "content": "What is " + "x" * 220 + "?"}]
 BODY = json.dumps({"model": "null", "messages": _MESSAGES, "max_tokens": 16}).encode()
 STREAM_BODY = json.dumps({"model": "null", "messages": _MESSAGES, "stream": True}).encode()
+_END = b"\r\n0\r\n\r\n"  # of a stream
 _LENGTH = re.compile(rb"content-length: (\d+)")
 
 
@@ -51,20 +52,21 @@ def load(pid: int, port: int, seconds: float, connections: int) -> Load:
     return Load(requests, time.monotonic() - began, _processor_seconds(pid) - before)
 
 
-def request(body: bytes, path: str = PATH) -> bytes:
+def request(body: bytes, path: str = PATH, kind: str = "application/json") -> bytes:
     """A whole HTTP request."""
-    head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+    head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}"
     return head.encode() + b"\r\n\r\n" + body
 
 
 async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wire: bytes | None = None) -> bytes:
-    """One whole request, and the body of its whole answer."""
+    """One whole request, and the body of its whole answer: of a stream, with the frames of its chunks."""
     writer.write(wire or request(BODY))
     head = await reader.readuntil(b"\r\n\r\n")
     length = _LENGTH.search(head.lower())
-    if not head.startswith(b"HTTP/1.1 200") or length is None:
-        raise SystemExit(f"unexpected answer: {head.decode()}")
-    return await reader.readexactly(int(length[1]))
+    body = await (reader.readexactly(int(length[1])) if length else reader.readuntil(_END))
+    if not head.startswith(b"HTTP/1.1 200"):
+        raise SystemExit(f"unexpected answer: {(head + body).decode()}")
+    return body
 
 
 def _processor_seconds(pid: int) -> float:

@@ -1,6 +1,7 @@
 """Does an engine grow? Ten thousand requests of every sort, and its memory after every hundred of them.
 
-The requests differ in length and count, some are wrong, and some clients leave at once. What is read is the memory
+The requests differ in length and count, some are wrong, and some clients leave at once. The largest batches come
+first: memory grows to what they take and stays there, and what is looked for is growth after that. What is read is the memory
 that is the process's own (`VmRSS` without files), so page cache does not blur it. The plot is committed:
 `docs/memory.svg`.
 """
@@ -20,48 +21,52 @@ from .daemon import UnixConnection, config_directory
 from .figure import Figure
 from .load import request
 from .plot import Line, plot
-from .similarity import ROOT, Kind, deployed, kinds
+from .row import ROOT, Row, deployed
+from .texts import embedding, rerank
 
 _REQUESTS = 10_000
 _EVERY = 100
 _CLIENTS = 8
-_SETTLED = 2_000  # requests; by then all buffers have had their largest batch
+_SETTLED = 1_000  # requests
 _PICTURE = ROOT / "docs" / "memory.svg"
+_TOO_LONG = {"input": ["word " * 300] * 4, "query": "word " * 600}
 _LENGTH = re.compile(rb"content-length: (\d+)")
 
 
 def measure() -> Iterator[Figure]:
     """Growth per model type, and the picture."""
     lines = []
-    for kind in kinds():
-        samples = _watch(kind)
-        lines.append(Line(f"sentence_transformers, {kind.name}", samples))
+    for row in (embedding(), rerank()):
+        samples = _watch(row)
+        lines.append(Line(f"{row.engine}, {row.name}", samples))
         settled = [held for asked, held in samples if asked >= _SETTLED]
         quarter = len(settled) // 4
         growth = sum(settled[-quarter:]) / quarter - sum(settled[:quarter]) / quarter
         note = f"mean of the last quarter over the first, after {_SETTLED:,} of {_REQUESTS:,} requests"
-        yield Figure(f"{kind.name} engine, growth of memory", growth, "MB", most=10.0, note=note)
+        yield Figure(f"{row.name} engine, growth of memory", growth, "MB", most=10.0, note=note)
     _PICTURE.parent.mkdir(exist_ok=True)
     _PICTURE.write_text(plot("Memory of an engine over ten thousand requests", "requests", "MB", lines))
 
 
-def _watch(kind: Kind) -> list[tuple[float, float]]:
+def _watch(row: Row) -> list[tuple[float, float]]:
     """Requests so far, and megabytes."""
-    with config_directory() as config, deployed(config, kind) as (daemon, _):
-        pid, path = daemon.instance(kind.name)["pid"], daemon.engine_socket(kind.name)
+    with config_directory() as config, deployed(config, row) as daemon:
+        pid, path = daemon.instance(row.name)["pid"], daemon.engine_socket(row.name)
         samples = [(0.0, _held(pid))]
-        sorts = _every_sort(kind)
+        for _ in range(_CLIENTS):
+            asyncio.run(_send(path, row, [_largest(row)] * _CLIENTS))
+        sorts = _every_sort(row)
         for asked in range(_EVERY, _REQUESTS + 1, _EVERY):
-            asyncio.run(_send(path, kind, list(itertools.islice(sorts, _EVERY))))
+            asyncio.run(_send(path, row, list(itertools.islice(sorts, _EVERY))))
             samples.append((float(asked), _held(pid)))
-        _still_right(path, kind)
+        _still_right(path, row)
         return samples
 
 
-def _every_sort(kind: Kind) -> Iterator[dict[str, Any]]:
+def _every_sort(row: Row) -> Iterator[dict[str, Any]]:
     """Requests without end: of one item and of several, written either way, cut, wrong, and left."""
     chance = random.Random(1)
-    for sample in itertools.cycle(kind.requests):
+    for sample in itertools.cycle(question.asked for question in row.questions):
         plain = {name: value[:1] if isinstance(value, list) else value for name, value in sample.items()}
         several = {name: value * chance.randint(1, 3) for name, value in plain.items() if isinstance(value, list)}
         yield chance.choices(
@@ -69,7 +74,7 @@ def _every_sort(kind: Kind) -> Iterator[dict[str, Any]]:
                 plain,
                 {**plain, **several},
                 {**plain, "encoding_format": "base64", "prompt": f"{chance.random()}: ", "top_n": 1},
-                {**plain, "input": ["word " * 300], "query": "word " * 600, "truncate": chance.random() < 0.2},
+                {**plain, **_TOO_LONG, "truncate": chance.random() < 0.2},
                 {"input": 5, "documents": 5},
                 {**plain, "leave": True},
             ],
@@ -77,21 +82,26 @@ def _every_sort(kind: Kind) -> Iterator[dict[str, Any]]:
         )[0]
 
 
-async def _send(path: str, kind: Kind, bodies: list[dict[str, Any]]) -> None:
+def _largest(row: Row) -> dict[str, Any]:
+    """Several items that are cut to the longest that the model takes."""
+    return {**row.questions[0].asked, **_TOO_LONG, "documents": ["word " * 600] * 4, "truncate": True}
+
+
+async def _send(path: str, row: Row, bodies: list[dict[str, Any]]) -> None:
     waiting = iter(bodies)
 
     async def client() -> None:
         for body in waiting:
-            await _ask(path, kind, dict(body))
+            await _ask(path, row, dict(body))
 
     await asyncio.gather(*(client() for _ in range(_CLIENTS)))
 
 
-async def _ask(path: str, kind: Kind, body: dict[str, Any]) -> None:
+async def _ask(path: str, row: Row, body: dict[str, Any]) -> None:
     """Ask over a connection of its own, and read the answer unless the client is to leave."""
     leave = body.pop("leave", False)
     reader, writer = await asyncio.open_unix_connection(path)
-    writer.write(request(json.dumps({"model": kind.name, **body}).encode(), kind.path))
+    writer.write(request(json.dumps({"model": row.name, **body}).encode(), row.questions[0].path))
     await writer.drain()
     if not leave:
         found = _LENGTH.search((await reader.readuntil(b"\r\n\r\n")).lower())
@@ -99,10 +109,11 @@ async def _ask(path: str, kind: Kind, body: dict[str, Any]) -> None:
     writer.close()
 
 
-def _still_right(path: str, kind: Kind) -> None:
+def _still_right(path: str, row: Row) -> None:
     """After all that, it answers."""
     connection = UnixConnection(path)
-    connection.request("POST", kind.path, json.dumps({"model": kind.name, **kind.requests[0]}))
+    question = row.questions[0]
+    connection.request("POST", question.path, json.dumps({"model": row.name, **question.asked}))
     answer = connection.getresponse()
     if answer.status != 200:
         raise SystemExit(f"it no longer answers: {answer.read().decode()}")

@@ -30,7 +30,7 @@ class Model:
     def run(self, pieces: Sequence[Piece]) -> list[str]:
         self.batches.append([piece.name for piece in pieces])
         self.entered.release()
-        self.allowed.acquire()
+        self.allowed.acquire(timeout=10)  # a test that fails holds up nobody
         if self.fault(pieces):
             raise ValueError(f"cannot read {pieces[0].name}")
         return [piece.name.upper() for piece in pieces]
@@ -92,6 +92,26 @@ async def test_a_batch_keeps_to_its_count() -> None:
     model.go_on()
     await made(model, pieces=3).submit(named("abcdefgh"))
     assert [len(batch) for batch in model.batches] == [3, 3, 2]
+
+
+async def test_a_batch_of_many_clients_keeps_to_its_count() -> None:
+    model = Model()
+    batcher = made(model, pieces=3)
+    requests = [await asked(batcher, named(name)) for name in "abcdefgh"]
+    model.go_on()
+    await asyncio.gather(*requests)
+    assert max(map(len, model.batches)) == 3
+
+
+async def test_among_equals_who_came_first_is_served_first() -> None:
+    model = Model()
+    batcher = made(model, pieces=1)
+    first = await asked(batcher, named("a"))
+    await model.busy()
+    others = [await asked(batcher, named(name)) for name in "bcd"]
+    model.go_on()
+    await asyncio.gather(first, *others)
+    assert model.batches == [["a"], ["b"], ["c"], ["d"]]
 
 
 async def test_a_batch_keeps_to_its_tokens_padding_included() -> None:
@@ -178,6 +198,7 @@ async def test_a_request_that_failed_has_nothing_left_in_the_queue() -> None:
     model.go_on()
     with pytest.raises(ValueError, match="cannot read"):
         await batcher.submit(named("abc"))
+    await batcher.drain()
     assert len(model.batches) == 1
     assert batcher.waiting == batcher.running == 0
 

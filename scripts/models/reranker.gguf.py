@@ -1,4 +1,5 @@
 # environment: none
+# made of: reranker
 """The model `reranker` beside it as GGUF: `python reranker.gguf.py OUT SITE_PACKAGES`."""
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
 # environment: transformers
+# made of: smollm2-hf
 """A tiny vision-language model of random numbers: `python tiny-vlm.py OUT SITE_PACKAGES`.
 
 No package holds a small real one. This one has the architecture Idefics3 (that of SmolVLM), whose images are read

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +38,29 @@ class Toy:
         manifest |= {"name": "toy", "title": "Toy", "backends": [backend], "only_when_named": False}
         place(self.folder / "toy" / "engine.yaml", manifest)
 
+    def take_for_ever(self) -> None:
+        """Ask for a package whose build never ends."""
+        source = self.shelf / "endless-1.0"
+        source.mkdir()
+        (source / "pyproject.toml").write_text(
+            '[project]\nname = "endless"\nversion = "1.0"\n[build-system]\nrequires = []\n'
+            'build-backend = "backend"\nbackend-path = ["."]\n'
+        )
+        (source / "backend.py").write_text("import time\n\ndef build_wheel(*_, **__):\n    time.sleep(3600)\n")
+        self.ask_for(f"endless @ file://{source}")
+
+    def builders(self) -> list[int]:
+        """Processes that build the package whose build never ends, uv among them."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                command = (folder / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if any(str(self.shelf.parent / name).encode() in command for name in ("cache", "shelf")):
+                found.append(int(folder.name))
+        return found
+
 
 @pytest.fixture
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Toy]:
@@ -46,7 +71,9 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Toy]:
         monkeypatch.setenv(name, value)
     made = Toy(tmp_path / "engines", shelf)
     made.ask_for("toy-library==1.0")
-    return made
+    yield made
+    for pid in made.builders():
+        os.kill(pid, signal.SIGKILL)
 
 
 def test_a_deployment_makes_the_environment_of_its_engine_and_serves(files: Config, toy: Toy, serve: Serve) -> None:
@@ -115,17 +142,75 @@ def test_an_environment_can_be_made_ahead_and_then_needs_no_making(files: Config
 
 def test_leaving_does_not_wait_for_an_environment(files: Config, toy: Toy, serve: Serve) -> None:
     """The package is so big that it would take a while; here a build that never ends."""
-    source = toy.shelf / "endless-1.0"
-    source.mkdir()
-    (source / "pyproject.toml").write_text(
-        '[project]\nname = "endless"\nversion = "1.0"\n[build-system]\nrequires = []\n'
-        'build-backend = "backend"\nbackend-path = ["."]\n'
-    )
-    (source / "backend.py").write_text("import time\n\ndef build_wheel(*_, **__):\n    time.sleep(3600)\n")
-    toy.ask_for(f"endless @ file://{source}")
+    toy.take_for_ever()
     files.define("base")
     files.deploy("chat", model="base", engine="toy")
     daemon = serve(engine_dirs=[str(toy.folder)])
     wait_until(lambda: "Building endless" in daemon.model("chat").get("message", ""), "uv builds")
     assert daemon.model("chat")["state"] == "preparing"
+    wait_until(lambda: len(toy.builders()) > 1, "the build has begun")
     assert daemon.leave() == 0
+    wait_until(lambda: not toy.builders(), "what uv had begun has ended, too")
+
+
+def test_a_launch_that_failed_for_its_environment_is_tried_anew_by_the_next_one(
+    files: Config, toy: Toy, serve: Serve
+) -> None:
+    """Nobody asks for a reload who may only launch."""
+    toy.ask_for("toy-library==1.0", "nowhere==1.0")
+    files.define("base")
+    daemon = serve(engine_dirs=[str(toy.folder)])
+    body = {"model_name": "base", "model_uid": "chat", "model_engine": "toy"}
+    status, answer = daemon.post("/v1/models", body)
+    assert status == 503
+    assert "nowhere was not found in the package registry" in answer["detail"]
+    wheel(toy.shelf, "nowhere", "1.0")
+    assert daemon.post("/v1/models", body) == (200, {"model_uid": "chat"})
+    assert daemon.model("chat")["state"] == "ready"
+
+
+def test_a_launch_can_be_ended_while_its_environment_is_made(files: Config, toy: Toy, serve: Serve) -> None:
+    toy.take_for_ever()
+    files.define("base")
+    daemon = serve(engine_dirs=[str(toy.folder)])
+    body = {"model_name": "base", "model_uid": "chat", "model_engine": "toy"}
+    assert daemon.post("/v1/models?wait_ready=false", body)[0] == 200
+    wait_until(lambda: "Building endless" in daemon.model("chat").get("message", ""), "uv builds")
+    assert daemon.delete("/v1/models/chat")[0] == 200
+    daemon.wait_gone("chat")
+    assert daemon.post("/v1/completions", {"model": "chat", "prompt": "x"})[0] == 404
+    assert daemon.leave() == 0
+
+
+def test_an_environment_that_is_cleared_away_is_made_anew_before_the_next_start(
+    files: Config, toy: Toy, serve: Serve
+) -> None:
+    """What runs goes on; what has to start waits for the new one, and for no back-off."""
+    files.define("base")
+    files.deploy("chat", model="base", engine="toy")
+    daemon = serve(engine_dirs=[str(toy.folder)])
+    daemon.wait_state("chat", "ready")
+    (environment,) = (files.directory / "state" / "environments").glob("toy-*/")
+    shutil.rmtree(environment)
+    assert daemon.post("/v1/completions", {"model": "chat", "prompt": "x"})[0] == 200
+    before = daemon.pid_of("chat")
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: daemon.model("chat")["state"] == "ready" and daemon.pid_of("chat") != before, "it is back")
+    assert (environment / "bin" / "python").exists()
+
+
+def test_a_daemon_that_was_killed_while_it_made_an_environment_makes_it_at_its_next_start(
+    files: Config, toy: Toy, serve: Serve
+) -> None:
+    toy.take_for_ever()
+    files.define("base")
+    files.deploy("chat", model="base", engine="toy")
+    daemon = serve(engine_dirs=[str(toy.folder)])
+    wait_until(lambda: "Building endless" in daemon.model("chat").get("message", ""), "uv builds")
+    daemon.kill()
+    successor = serve(engine_dirs=[str(toy.folder)])
+    wait_until(lambda: "another process makes it" in successor.model("chat").get("message", ""), "the orphan builds")
+    for pid in toy.builders():
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: "Building endless" in successor.model("chat").get("message", ""), "uv builds again")
+    assert successor.leave() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -125,6 +126,67 @@ def test_a_failed_one_rests_for_longer_each_time_until_it_is_forgiven(tmp_path: 
     assert environments.due(hopeless)
 
 
+def test_a_failure_that_has_rested_is_none_any_more(tmp_path: Path, shelf: Path) -> None:
+    now = [0.0]
+    environments = Environments(tmp_path / "environments", lambda: now[0])
+    hopeless = replace(ONE, packages=("toy==3.0",))
+    fails(environments, hopeless, [])
+    assert environments.readiness(hopeless)[0] is Readiness.FAILED
+    now[0] += 30.0
+    assert environments.readiness(hopeless) == (Readiness.ABSENT, "")
+
+
+def test_one_failure_can_be_forgiven_without_the_others(environments: Environments) -> None:
+    hopeless, other = (replace(ONE, packages=(f"toy=={version}",)) for version in ("3.0", "4.0"))
+    fails(environments, hopeless, [])
+    fails(environments, other, [])
+    environments.forgive(hopeless)
+    assert (environments.due(hopeless), environments.due(other)) == (True, False)
+
+
+def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path, shelf: Path) -> None:
+    (tmp_path / "file").touch()
+    told: list[str] = []
+    fails(Environments(tmp_path / "file" / "environments"), ONE, told)
+    assert told == [f"failed: {tmp_path}/file/environments: Not a directory"]
+
+
+def test_a_fault_of_ours_rests_like_any_other(environments: Environments, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would otherwise be repeated without a pause, for ever."""
+
+    def broken() -> str:
+        raise ValueError("no such thing\n")
+
+    monkeypatch.setattr("xserve.runtime.environments.find_uv_bin", broken)
+    told: list[str] = []
+    fails(environments, ONE, told)
+    assert told[-1] == "failed: no such thing"
+    assert not environments.due(ONE)
+
+
+def test_without_its_interpreter_an_environment_is_made_anew(environments: Environments) -> None:
+    """Somebody cleared it away in part, or the interpreter that it links to."""
+    environments.make(ONE, str)
+    Path(environments.python(ONE)).unlink()
+    assert environments.readiness(ONE) == (Readiness.ABSENT, "")
+    environments.make(ONE, str)
+    assert asks(environments, ONE, "import toy; print(toy.version)") == "1.0"
+
+
+def test_the_project_in_whose_folder_the_daemon_was_started_has_no_say(
+    environments: Environments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "pyproject.toml").write_text(
+        '[project]\nname = "p"\nversion = "1"\n[tool.uv]\noverride-dependencies = ["toy==2.0"]\n'
+    )
+    monkeypatch.chdir(project)
+    monkeypatch.delenv("UV_NO_CONFIG")
+    environments.make(ONE, str)
+    assert asks(environments, ONE, "import toy; print(toy.version)") == "1.0"
+
+
 def test_a_package_that_comes_later_makes_the_next_try_succeed(environments: Environments, shelf: Path) -> None:
     late = replace(ONE, packages=("late==1.0",))
     with pytest.raises(MakingFailedError):
@@ -178,6 +240,20 @@ def test_leaving_ends_what_is_being_made(environments: Environments, monkeypatch
     assert told[-1].startswith("failed: ")
 
 
+def test_leaving_does_not_wait_for_another_process_that_makes_it(environments: Environments) -> None:
+    environments.root.mkdir()
+    with (environments.root / f"{ONE.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        told: list[str] = []
+        thread = threading.Thread(target=fails, args=(environments, ONE, told), daemon=True)
+        thread.start()
+        until(lambda: told)
+        environments.close()
+        thread.join(DEADLINE)
+        assert not thread.is_alive()
+    assert told == ["another process makes it", "failed: xserve left while another process made it"]
+
+
 def test_a_killed_daemons_uv_keeps_others_out_until_it_is_done(
     environments: Environments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,6 +301,7 @@ while True:
     ("inherited", "told"),
     [
         ({"PIP_FIND_LINKS": "/shelf"}, {"UV_FIND_LINKS": "/shelf"}),
+        ({"PIP_FIND_LINKS": "/shelf /other"}, {"UV_FIND_LINKS": "/shelf,/other"}),
         ({"PIP_FIND_LINKS": "/shelf", "UV_FIND_LINKS": "/mine"}, {"UV_FIND_LINKS": "/mine"}),
         ({"PIP_INDEX_URL": "https://x/simple"}, {"UV_DEFAULT_INDEX": "https://x/simple"}),
         ({"PIP_EXTRA_INDEX_URL": "https://y/simple"}, {"UV_INDEX": "https://y/simple"}),

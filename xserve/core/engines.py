@@ -42,7 +42,9 @@ class Engine:
         if self.readiness is Readiness.MAKING:
             return f"its environment is being made: {self.note}"
         if self.readiness is Readiness.FAILED:
-            return f"its environment could not be made: {self.note}"
+            return (
+                f"its environment could not be made: {self.note}; it is tried again after a while, or at xserve reload"
+            )
         return "not installed (its environment is made when a deployment asks for it)"
 
     @property

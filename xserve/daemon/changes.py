@@ -16,7 +16,6 @@ from xserve.core.desired import Order, Registration, Waiting
 from xserve.core.judge import Verdict, judge
 from xserve.core.modeltypes import MODEL_TYPES
 from xserve.core.problems import Severity
-from xserve.core.reasons import Reason
 from xserve.core.refused import Kind, Refused
 from xserve.core.resolve import find_registration
 from xserve.daemon.loop import Loop
@@ -131,7 +130,9 @@ class Changes:
         if isinstance(found, Waiting):
             raise Refused(Kind.INVALID, f"Model not found, name: {order.entry.model}: {found.sentence}", "model_name")
         outcome = self._world.resolve_one(order)
-        if isinstance(outcome, Waiting) and outcome.reason is not Reason.PREPARING:
+        if isinstance(outcome, Waiting) and outcome.needs is not None:
+            self._world.environments.forgive(outcome.needs)  # whoever launches again may have mended something
+        elif isinstance(outcome, Waiting):
             raise Refused(Kind.INVALID, f"Model {found.name} cannot be launched: {outcome.sentence}")
 
     async def _try(self, uid: str) -> None:

@@ -46,7 +46,8 @@ class ChatChoice:
         """The last entries; `finish`: why the answer ended."""
         entries = self._tell(said, [*self._voice.feed(said.text), *self._voice.finish()])
         self.finish = "tool_calls" if self._voice.called else finish
-        return [*entries, {**self._entry({}), "finish_reason": self.finish}]
+        told = odds.of_chat(self._untold, self._tokenizer) if self._untold and self._tells_odds else None
+        return [*entries, {**self._entry({}), "logprobs": told, "finish_reason": self.finish}]
 
     def whole(self) -> dict[str, Any]:
         """The choice of an answer that is not streamed."""

@@ -32,7 +32,7 @@ async def live(settings: Settings) -> None:
     config = batching_config(settings, model)
     gates = Gates(model.network, settings.adapters) if settings.adapters else None
     batcher = Batcher(model.network, config)
-    batcher.rows.watcher = gates.set if gates else None
+    batcher.rows.watcher = gates
     api = Api(settings, model, batcher)
     await api.warm_up()
     server = await serve(settings.socket, api.handle)

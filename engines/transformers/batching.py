@@ -17,9 +17,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import traceback
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from sampling import Odds, Row
@@ -40,6 +40,16 @@ class Token:
     last: bool
 
 
+class Watcher(Protocol):
+    """Is told, before the model computes anything, for whom it does."""
+
+    def set(self, batch: list[tuple[Row | None, int]]) -> None:
+        """A batch: whose tokens it holds, and how many of each, in order."""
+
+    def admit(self, row: Row) -> None:
+        """This one alone."""
+
+
 class Rows(ContinuousBatchingLogitsProcessorList):  # type: ignore[misc]
     """Lets every request of a batch choose its own token."""
 
@@ -47,14 +57,16 @@ class Rows(ContinuousBatchingLogitsProcessorList):  # type: ignore[misc]
         super().__init__(LogitsProcessorList())
         self.do_processing = True
         self.under_way: dict[str, Row] = {}
-        self.watcher: Callable[[list[tuple[Row | None, int]]], None] | None = None  # told whose tokens a batch holds
+        self.watcher: Watcher | None = None
         self._batch: list[Row | None] = []
 
     def prepare_tensor_args(self, requests_in_batch: list[Any], arg_storage: Tensor) -> Tensor:
         """Note whose logits the coming step will give, in order."""
         self._batch = [self.under_way.get(one.state.request_id) for one in requests_in_batch if one.has_new_token]
         if self.watcher:
-            self.watcher([(self.under_way.get(one.state.request_id), one.query_length) for one in requests_in_batch])
+            self.watcher.set(
+                [(self.under_way.get(one.state.request_id), one.query_length) for one in requests_in_batch]
+            )
         return arg_storage
 
     def __call__(self, input_ids: Tensor, scores: Tensor, logits_processor_args: Tensor) -> Tensor:

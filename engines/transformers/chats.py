@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fields import Body, flag, mapping
+from fields import Body, flag
 from settings import Settings
 from xserve_engine.launch import BAD_DEFINITION, Refusal
 from xserve_engine.reasoning import Splitter, opens
-from xserve_engine.templates import Template, TemplateError
+from xserve_engine.templates import Template, TemplateError, variables_of
 from xserve_engine.toolcalls import ToolParser, demand, parser_for
 from xserve_engine.wire import HttpError
 
@@ -64,6 +64,11 @@ class Talk:
     tags: Tags | None  # around the thoughts, where they are told apart
     thinks: bool  # the prompt has opened the thoughts
 
+    @property
+    def marked(self) -> bool:
+        """Whether the answer may hold marks that are special tokens: of calls, or of thoughts."""
+        return bool(self.tools or self.tags)
+
 
 class Chats:
     """What the definition says of chats."""
@@ -81,9 +86,7 @@ class Chats:
             )
         self._parser_name = definition.get("tool_parser")
         self._tags = _tags(definition) if settings.options["reasoning_content"] else None
-        self._variables = dict(settings.options["chat_template_kwargs"])
-        if settings.options["enable_thinking"] is not None:
-            self._variables["enable_thinking"] = settings.options["enable_thinking"]
+        self._variables = variables_of(settings.options, {})  # these options are named as in a request
         try:
             self._template = Template(source, tokenizer.special_tokens_map) if source else None
             parser_for(self._parser_name, source or "")
@@ -98,11 +101,9 @@ class Chats:
         if self._template is None:
             raise HttpError(400, "This model has no chat template; ask it for completions.")
         tools = () if body.get("tool_choice") == "none" else _tools(body)
-        variables = self._variables | mapping(body, "chat_template_kwargs")
-        if body.get("enable_thinking") is not None:
-            variables["enable_thinking"] = flag(body, "enable_thinking")
         generates = flag(body, "add_generation_prompt", True)
         try:
+            variables = variables_of(body, self._variables)
             prompt = self._template.render(messages, tools, generates, **variables)
             demanded = demand(tools, body.get("tool_choice"), flag(body, "parallel_tool_calls", True))
         except (TemplateError, ValueError) as error:
@@ -121,8 +122,15 @@ class Chats:
 
 
 def _tags(definition: Mapping[str, Any]) -> Tags | None:
+    """The tags around thoughts. Refuses one that is nothing but space."""
     start, end = definition.get("reasoning_start_tag"), definition.get("reasoning_end_tag")
-    return (start, end) if start and end else None
+    if not start or not end:
+        return None
+    try:
+        Splitter(start, end)
+    except ValueError as error:
+        raise Refusal(BAD_DEFINITION, str(error)) from error
+    return start, end
 
 
 def _tools(body: Body) -> tuple[Mapping[str, Any], ...]:

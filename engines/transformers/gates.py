@@ -39,6 +39,11 @@ class Gates:
             mine = torch.tensor([row is not None and row.adapter == name for row, _ in batch], device=self._device)
             self._columns[name] = mine.repeat_interleave(sizes).reshape(1, -1, 1)
 
+    def admit(self, row: Row) -> None:
+        """Let this row's adapter through for whatever is computed now, in layers of any shape."""
+        for name in self._columns:
+            self._columns[name] = torch.tensor(row.adapter == name, device=self._device)
+
     def _gate(self, name: str) -> Any:
         self._columns[name] = torch.zeros(1, 1, 1, device=self._device)
 

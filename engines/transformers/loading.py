@@ -52,6 +52,8 @@ def _load(settings: Settings) -> Model:
     common = {"trust_remote_code": settings.remote_code, "local_files_only": True}
     config = AutoConfig.from_pretrained(settings.weights, **common)
     tokenizer = AutoTokenizer.from_pretrained(settings.weights, **common)
+    if not tokenizer.is_fast:
+        raise Refusal(BAD_WEIGHTS, f"The tokenizer of {settings.weights} has no form that can be read token by token.")
     device = choose_device(settings)
     _check_card(config, device)
     sees = "vision" in settings.abilities

@@ -6,7 +6,6 @@ Only `data:` URLs are read. An engine reaches nothing outside, so a picture behi
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 import re
 import warnings
@@ -16,7 +15,7 @@ from PIL import Image
 from xserve_engine.wire import HttpError
 
 DATA = re.compile(r"data:image/[\w.+-]+;base64,(.+)", re.DOTALL)
-MOST_PIXELS = 64_000_000  # a picture of 8,000 x 8,000; it is scaled down for the model in any case
+MOST_PIXELS = 64_000_000  # of a request: a picture of 8,000 x 8,000, 192 MB; the model sees it scaled down in any case
 
 
 def take_out(messages: Any) -> tuple[Any, list[Image.Image]]:
@@ -38,12 +37,13 @@ def _part(part: Any, pictures: list[Image.Image]) -> Any:
         return part
     link = part.get("image_url")
     url = link.get("url") if isinstance(link, dict) else link
-    pictures.append(read_picture(str(url)))
+    taken = sum(picture.width * picture.height for picture in pictures)
+    pictures.append(read_picture(str(url), MOST_PIXELS - taken))
     return {"type": "image"}
 
 
-def read_picture(url: str) -> Image.Image:
-    """The picture in a data URL. Raises `HttpError` 400 for a link, and for what is no picture."""
+def read_picture(url: str, most: int) -> Image.Image:
+    """The picture in a data URL. Raises `HttpError` 400 for a link, no picture, or more pixels than `most`."""
     found = DATA.fullmatch(url)
     if not found:
         raise HttpError(400, "A picture must come as a data: URL with base64 content; links are not followed.")
@@ -51,8 +51,8 @@ def read_picture(url: str) -> Image.Image:
         data = base64.b64decode(found[1], validate=True)
         with warnings.catch_warnings(action="ignore"):  # of its size, which is checked below
             picture = Image.open(io.BytesIO(data))
-        if picture.width * picture.height > MOST_PIXELS:
-            raise HttpError(400, f"A picture may have {MOST_PIXELS} pixels, not {picture.width} x {picture.height}.")
-        return picture.convert("RGB")
-    except (binascii.Error, OSError, ValueError, Image.DecompressionBombError) as error:
+        if picture.width * picture.height <= most:
+            return picture.convert("RGB")
+    except Exception as error:  # Pillow's readers raise whatever a damaged file makes them stumble over
         raise HttpError(400, f"A picture cannot be read: {error}") from error
+    raise HttpError(400, f"The pictures of a request may have {MOST_PIXELS:,} pixels in all; these have more.")

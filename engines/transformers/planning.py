@@ -42,13 +42,13 @@ class Planner:
 
     async def of_chat(self, body: Body, question: Question) -> list[Plan]:
         """The answers of a chat."""
-        messages, pictures = take_out(body.get("messages"))
+        messages, pictures = await asyncio.to_thread(take_out, body.get("messages"))
         if pictures and self.model.processor is None:
             raise HttpError(400, "This model sees no pictures: its definition does not have the ability vision.")
         talk = await asyncio.to_thread(self.chats.read, {**body, "messages": messages})
         inputs = await asyncio.to_thread(self.model.look, talk.prompt, pictures) if pictures else None
         prompt = inputs["input_ids"][0].tolist() if inputs else await self.encode(talk.prompt, special=False)
-        skip = flag(body, "skip_special_tokens", not (talk.tools or talk.tags))
+        skip = flag(body, "skip_special_tokens", True) and not talk.marked
         return [
             self.plan(
                 ChatChoice(index, self.chats.voice(talk), self.model.tokenizer, question.sampling.logprobs is not None),
@@ -89,11 +89,14 @@ class Planner:
         room = self.model.length - len(prompt)
         if not prompt:
             raise HttpError(400, "The prompt is empty.")
-        if room < 1:
-            raise HttpError(400, f"The prompt has {len(prompt)} tokens; a request may use {self.model.length}.")
+        if room < (question.limit or 1):
+            asked = f" and asks for {question.limit} more" if question.limit else ", which leaves none for an answer"
+            raise HttpError(
+                400, f"The prompt has {len(prompt)} tokens{asked}; a request may use {self.model.length} in all."
+            )
         row = Row(prompt, question.sampling.of_choice(number), self.model.network.device, constraint, question.adapter)
         ends = question.ends | self.defaults.ends if constraint else question.ends
-        return Plan(choice, row, words, min(question.limit or room, room), ends, inputs)
+        return Plan(choice, row, words, question.limit or room, ends, inputs)
 
     async def encode(self, text: str, special: bool) -> list[int]:
         """The tokens of a text; `special`: with those that begin every text of this model."""

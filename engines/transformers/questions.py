@@ -12,6 +12,7 @@ from xserve_engine.wire import HttpError
 
 MOST_CHOICES = 128
 MOST_LOGPROBS = 20  # OpenAI's bound
+COLDEST = 1e-5  # a temperature below it would divide logits into infinities: the likeliest token is taken
 DEFAULT_LIMIT = 16  # tokens of a completion that names no limit: OpenAI's
 # Members that would change the answer and are not done here, each with the values that change nothing.
 UNDONE: Mapping[str, tuple[Any, ...]] = {
@@ -79,8 +80,9 @@ def read_sampling(body: Body, chat: bool, defaults: Defaults) -> Sampling:
     """How tokens are to be chosen."""
     usual = defaults.sampling
     top_k = integer(body, "top_k", -1)
+    temperature = number(body, "temperature", usual.temperature, 0, 100)
     return Sampling(
-        temperature=number(body, "temperature", usual.temperature, 0, 100),
+        temperature=temperature if temperature >= COLDEST else 0,
         top_p=number(body, "top_p", usual.top_p, 1e-9, 1),
         top_k=usual.top_k if top_k is None else max(top_k, 0),
         min_p=number(body, "min_p", usual.min_p, 0, 1),

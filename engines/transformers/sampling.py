@@ -133,8 +133,9 @@ class Row:
 
     def _steer(self, scores: Tensor) -> Tensor:
         sampling = self.sampling
-        history = torch.tensor([self.prompt + self.tokens], device=scores.device)
-        scores = self._steps(history, scores.unsqueeze(0)).squeeze(0)
+        if self._steps:
+            history = torch.tensor([self.prompt + self.tokens], device=scores.device)
+            scores = self._steps(history, scores.unsqueeze(0)).squeeze(0)
         if self.tokens and (sampling.presence or sampling.frequency):
             ids, counts = torch.tensor(self.tokens, device=scores.device).unique(return_counts=True)
             scores[ids] -= sampling.presence + sampling.frequency * counts

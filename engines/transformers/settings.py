@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from xserve_engine.launch import BAD_OPTION, NO_BACKEND, NO_WEIGHTS, Refusal, Start, refuse_unknown, require_weights
+from xserve_engine.templates import TemplateError, variables_of
 
 LONGEST = 32_768  # tokens of a request, unless max_model_len says more: memory grows with it
 
@@ -62,6 +63,7 @@ def settle(start: Start) -> Settings:
             NO_BACKEND, f"transformers batches requests on one card, not on {start.gpus}; vllm splits a model."
         )
     options = {**DEFAULTS, **start.options}
+    _check_variables(options)
     if options["num_blocks"] is not None and options["max_model_len"] is not None:
         _check_room(options)
     return Settings(
@@ -89,6 +91,13 @@ def _adapter(name: str, path: str) -> str:
     if not Path(path, "adapter_config.json").is_file():
         raise Refusal(NO_WEIGHTS, f"The adapter {name} must be a folder with adapter_config.json: {path}.")
     return path
+
+
+def _check_variables(options: Mapping[str, Any]) -> None:
+    try:
+        variables_of(options, {})
+    except TemplateError as error:
+        raise Refusal(BAD_OPTION, str(error)) from error
 
 
 def _check_room(options: Mapping[str, Any]) -> None:

@@ -16,7 +16,6 @@ from transformers import ContinuousBatchingConfig
 from xserve_engine.launch import BAD_OPTION, Refusal
 
 STEP_OF_PROCESSOR, STEP_OF_CARD = 256, 2_048  # tokens
-SPARE = 0.15  # of the cache, which the scheduler keeps free while it takes on new requests
 
 
 def batching_config(settings: Settings, model: Model) -> ContinuousBatchingConfig:

@@ -78,7 +78,7 @@ class Viewer:
         turn.close()
         turn.enter_context(self._batcher.manager.pause())
         if self._batcher.rows.watcher:
-            self._batcher.rows.watcher([(row, 1)])  # one for all of its tokens
+            self._batcher.rows.watcher.admit(row)
 
 
 def _settings(limit: int, ends: frozenset[int]) -> GenerationConfig:

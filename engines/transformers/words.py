@@ -36,19 +36,20 @@ class Words:
         self.stopped = False
         self._tokenizer = tokenizer
         self._backend = tokenizer.backend_tokenizer
-        self._stream = DecodeStream(ids=list(before[-CONTEXT:]), skip_special_tokens=skip_special)
+        self._stream = DecodeStream(skip_special_tokens=skip_special)
+        for token in before[-CONTEXT:]:
+            self._stream.step(self._backend, token)
         self._skip_special = skip_special
         self._stops = stops
         self._held = ""  # text that may be the beginning of a stop string
-        self._parts: list[tuple[Token, int]] = []  # tokens not told yet, with how much of their text is not shown yet
-        self._dangling: list[int] = []  # tokens that are no whole character yet
+        self._parts: list[tuple[list[Token], int]] = []  # tokens not told yet, with how much of their text is not shown
+        self._dangling: list[Token] = []  # tokens that are no whole character yet
 
     def feed(self, token: Token) -> Said:
         """What may be shown now that this token has come. Sets `stopped` at a stop string."""
-        piece = self._stream.step(self._backend, token.id) or ""
-        self._dangling = [] if piece else [*self._dangling, token.id]
-        self._parts.append((token, len(piece)))
-        self._held += piece
+        self._dangling.append(token)
+        if piece := self._stream.step(self._backend, token.id):
+            self._settle(piece)
         place = min((at for stop in self._stops if (at := self._held.find(stop)) >= 0), default=-1)
         if place >= 0:
             self.stopped = True
@@ -59,12 +60,15 @@ class Words:
         """What was held back, now that no more tokens come; nothing after a stop string."""
         if self.stopped:
             return Said()
-        if self._dangling:
-            rest = self._tokenizer.decode(self._dangling, skip_special_tokens=self._skip_special)
-            token, size = self._parts.pop()
-            self._parts.append((token, size + len(rest)))
-            self._held += rest
+        ids = [token.id for token in self._dangling]
+        self._settle(self._tokenizer.decode(ids, skip_special_tokens=self._skip_special))
         return self._show(len(self._held))
+
+    def _settle(self, text: str) -> None:
+        """Take `text` for what the dangling tokens say together."""
+        self._parts.append((self._dangling, len(text)))
+        self._dangling = []
+        self._held += text
 
     def _suspect(self) -> int:
         """Length of the longest end of the held text that could become a stop string."""
@@ -76,12 +80,12 @@ class Words:
 
     def _show(self, size: int) -> Said:
         text, self._held = self._held[:size], self._held[size:]
-        told = []
+        told: list[Token] = []
         while self._parts and self._parts[0][1] <= size:
-            token, length = self._parts.pop(0)
+            tokens, length = self._parts.pop(0)
             size -= length
-            told.append(token)
+            told += tokens
         if self._parts:
-            token, length = self._parts[0]
-            self._parts[0] = (token, length - size)
+            tokens, length = self._parts[0]
+            self._parts[0] = (tokens, length - size)
         return Said(text, tuple(told))

@@ -50,6 +50,10 @@ def test_a_cache_that_cannot_hold_one_request_is_refused(start: Starter) -> None
     assert "num_blocks" in refusal(start(SUBJECT, options=options), 64)
 
 
+def test_a_variable_that_is_not_the_templates_own_is_refused(start: Starter) -> None:
+    assert "messages" in refusal(start(SUBJECT, options={"chat_template_kwargs": {"messages": []}}), 64)
+
+
 def test_an_adapter_that_is_not_there_is_named(start: Starter) -> None:
     launch = {"lora": [{"name": "legal", "path": "/no/such/adapter"}]}
     assert "/no/such/adapter" in refusal(start(SUBJECT, launch=launch), 66)
@@ -118,6 +122,20 @@ def test_a_chat_model_without_any_template_is_refused(patient: None, start: Star
 
 def test_a_template_that_cannot_be_read_is_refused(patient: None, start: Starter) -> None:
     assert "chat template" in refusal(start(SUBJECT, definition={"chat_template": "{% if messages %}"}), 78)
+
+
+def test_a_tag_of_nothing_but_space_is_refused(patient: None, start: Starter) -> None:
+    tags = {"reasoning_start_tag": "<think>", "reasoning_end_tag": " "}
+    assert "reasoning_end_tag" in refusal(start(SUBJECT, definition=tags), 78)
+
+
+def test_a_tokenizer_that_cannot_be_followed_token_by_token_is_refused(
+    patient: None, start: Starter, tmp_path: Path
+) -> None:
+    (tmp_path / "model").mkdir()
+    weights = variant(tmp_path / "model", without=("tokenizer.json", "tokenizer_config.json"))
+    Path(weights, "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "ByT5Tokenizer"}))
+    assert "token by token" in refusal(start(SUBJECT, weights=weights), 65)
 
 
 def test_a_tool_parser_that_is_not_known_is_refused(patient: None, start: Starter) -> None:

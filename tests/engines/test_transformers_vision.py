@@ -49,6 +49,13 @@ def png(*colour: int) -> str:
     return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
+def head(width: int, height: int) -> str:
+    """What a picture of that size begins with, and no more."""
+    size = struct.pack(">I4sIIBBBBB", 13, b"IHDR", width, height, 8, 2, 0, 0, 0)
+    whole = b"\x89PNG\r\n\x1a\n" + size + struct.pack(">I", zlib.crc32(size[4:])) + struct.pack(">I4s", 9, b"IDAT")
+    return f"data:image/png;base64,{base64.b64encode(whole).decode()}"
+
+
 def about(*urls: str) -> list[dict[str, Any]]:
     """A question about pictures."""
     parts = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
@@ -56,29 +63,48 @@ def about(*urls: str) -> list[dict[str, Any]]:
 
 
 RED, BLUE = png(255, 0, 0), png(0, 0, 255)
+DAMAGED = f"data:image/png;base64,{base64.b64encode(base64.b64decode(RED[22:]).replace(b'IDAT', b'IDAX')).decode()}"
+VAST = head(8000, 8000)
 QUESTIONS = [about(RED), about(BLUE), about(RED, BLUE), about(BLUE, RED), about()]
+ADAPTED = [about(RED), about()]  # asked of the adapter, too
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    with Engine(SUBJECT, tmp_path_factory.mktemp("engine")) as started:
-        started.wait_ready()
-        yield started
-
-
-@pytest.fixture(scope="module")
-def library() -> list[str]:
-    """What the library says of each question."""
-    given = [{"messages": messages, "limit": LIMIT} for messages in QUESTIONS]
+def run(script: str, *arguments: str, given: object = None) -> str:
+    """What a script of `library/` prints, run by the engine's interpreter."""
     done = subprocess.run(
-        [SUBJECT.python, str(Path(__file__).parent / "library" / "look.py"), WEIGHTS],
+        [SUBJECT.python, str(Path(__file__).parent / "library" / script), WEIGHTS, *arguments],
         input=json.dumps(given),
         env={"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    answers: list[str] = json.loads(done.stdout)
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def adapters(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the adapter `one`, which changes both how pictures are seen and what is said of them."""
+    folder = tmp_path_factory.mktemp("adapters")
+    run("adapter.py", str(folder), "one")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def engine(adapters: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """The engine with the adapter, whose pictures cannot do without the text's batch, and the other way round."""
+    subject = SUBJECT.but(launch={"lora": [{"name": "one", "path": str(adapters / "one")}]})
+    with Engine(subject, tmp_path_factory.mktemp("engine")) as started:
+        started.wait_ready()
+        yield started
+
+
+@pytest.fixture(scope="module")
+def library(adapters: Path) -> list[str]:
+    """What the library says of each question, and with the adapter."""
+    given = [{"messages": messages, "limit": LIMIT} for messages in QUESTIONS]
+    given += [{"messages": messages, "limit": LIMIT, "adapter": "one"} for messages in ADAPTED]
+    answers: list[str] = json.loads(run("look.py", str(adapters), given=given))
     assert len(set(answers)) == len(answers)  # else a picture that is lost would pass
     return answers
 
@@ -90,12 +116,17 @@ def say(engine: Engine, messages: Any, **body: Any) -> str:
 
 
 def test_answers_about_pictures_are_the_librarys(engine: Engine, library: list[str]) -> None:
-    assert [say(engine, messages) for messages in QUESTIONS] == library
+    assert [say(engine, messages) for messages in QUESTIONS] == library[: len(QUESTIONS)]
 
 
-def test_pictures_and_texts_are_answered_side_by_side(engine: Engine, library: list[str]) -> None:
-    with ThreadPoolExecutor(len(QUESTIONS)) as pool:
-        assert list(pool.map(lambda messages: say(engine, messages), QUESTIONS)) == library
+def test_an_adapters_answers_about_pictures_are_the_librarys(engine: Engine, library: list[str]) -> None:
+    assert [say(engine, messages, model="one") for messages in ADAPTED] == library[len(QUESTIONS) :]
+
+
+def test_pictures_texts_and_adapters_are_answered_side_by_side(engine: Engine, library: list[str]) -> None:
+    asked = [*((messages, "served") for messages in QUESTIONS), *((messages, "one") for messages in ADAPTED)]
+    with ThreadPoolExecutor(len(asked)) as pool:
+        assert list(pool.map(lambda one: say(engine, one[0], model=one[1]), asked)) == library
 
 
 def test_a_text_goes_on_while_a_picture_is_talked_about(engine: Engine) -> None:
@@ -123,15 +154,19 @@ def test_tokens_of_pictures_are_counted(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "hint"),
+    ("urls", "hint"),
     [
-        ("https://example.org/cat.png", "data: URL"),
-        ("file:///etc/passwd", "data: URL"),
-        ("data:image/png;base64,AAAA", "cannot be read"),
-        ("data:image/png;base64,!!!", "cannot be read"),
+        (["https://example.org/cat.png"], "data: URL"),
+        (["file:///etc/passwd"], "data: URL"),
+        (["data:image/png;base64,AAAA"], "cannot be read"),
+        (["data:image/png;base64,!!!"], "cannot be read"),
+        ([DAMAGED], "cannot be read"),
+        ([VAST], "cannot be read"),  # it may be so large, but is not whole
+        ([head(8000, 8001)], "pixels in all"),
+        ([RED, VAST], "pixels in all"),
     ],
 )
-def test_what_is_no_picture_is_refused(engine: Engine, url: str, hint: str) -> None:
-    status, answer = engine.ask("POST", CHAT, {"messages": about(url)})
+def test_what_is_no_picture_is_refused(engine: Engine, urls: list[str], hint: str) -> None:
+    status, answer = engine.ask("POST", CHAT, {"messages": about(*urls)})
     assert status == 400, answer
     assert hint in json.loads(answer)["error"]["message"]

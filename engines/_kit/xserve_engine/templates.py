@@ -89,7 +89,7 @@ class Template:
 def variables_of(body: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """The template's variables: the defaults, what the request says, and its `enable_thinking` by both its names.
 
-    Raises `TemplateError` for a variable that a request may not set.
+    Raises `TemplateError` for a variable that a request may not set, and for a switch that is neither on nor off.
     """
     asked = body.get("chat_template_kwargs") or {}
     if not isinstance(asked, Mapping):
@@ -97,6 +97,8 @@ def variables_of(body: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[s
     if reserved := RESERVED & asked.keys():
         raise TemplateError(f"The chat_template_kwargs may not set {', '.join(sorted(reserved))}.")
     thinking = body.get("enable_thinking")
+    if thinking is not None and not isinstance(thinking, bool):
+        raise TemplateError("The enable_thinking must be true or false.")
     switch = {} if thinking is None else {"enable_thinking": thinking, "thinking": thinking}
     return {**defaults, **switch, **asked}
 

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # how JSON may write half of a character
 MAX_HEAD = 64 * 1024  # bytes of request line and headers
 REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed"}
 
@@ -39,8 +41,12 @@ class Request:
             value = json.loads(self.body)
         except ValueError as error:
             raise HttpError(400, f"The body is not JSON: {error}.") from None
+        except RecursionError:
+            raise HttpError(400, "The body is nested too deep.") from None
         if not isinstance(value, dict):
             raise HttpError(400, "The body must be a JSON object.")
+        if SURROGATE.search(self.body):
+            _refuse_halves(value)
         return value
 
 
@@ -108,6 +114,14 @@ class _Reader(asyncio.StreamReader):
     def set_exception(self, exc: Exception) -> None:
         self.departed.set()
         super().set_exception(exc)
+
+
+def _refuse_halves(value: object) -> None:
+    """Refuse a text with half of a character, which no tokenizer and no UTF-8 takes."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise HttpError(400, "The body has a text that is not Unicode: half of a surrogate pair.") from None
 
 
 async def serve(path: str, handler: Handler) -> asyncio.Server:

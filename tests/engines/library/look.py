@@ -1,6 +1,7 @@
-"""The transformers library looking at pictures: `python look.py WEIGHTS < questions > answers`, as `generate.py`.
+"""The transformers library looking at pictures: `python look.py WEIGHTS ADAPTERS < questions > answers`.
 
-A question holds `messages` with pictures as data URLs, and `limit`; an answer the text of the new tokens.
+A question holds `messages` with pictures as data URLs, `limit` and perhaps `adapter` (a name); an answer the text of
+the new tokens.
 """
 
 from __future__ import annotations
@@ -16,11 +17,17 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 
-def main(weights: str) -> None:
+def main(weights: str, adapters: str) -> None:
     """Answer all questions."""
     processor = AutoProcessor.from_pretrained(weights)
-    model = AutoModelForImageTextToText.from_pretrained(weights, dtype=torch.float32).eval()
-    json.dump([answer(model, processor, question) for question in json.load(sys.stdin)], sys.stdout)
+    questions = json.load(sys.stdin)
+    models = {}
+    for name in {question.get("adapter") for question in questions}:
+        models[name] = AutoModelForImageTextToText.from_pretrained(weights, dtype=torch.float32).eval()
+        if name:
+            models[name].load_adapter(f"{adapters}/{name}")
+    answers = [answer(models[question.get("adapter")], processor, question) for question in questions]
+    json.dump(answers, sys.stdout)
 
 
 def answer(model: Any, processor: Any, question: dict[str, Any]) -> str:

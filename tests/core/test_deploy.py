@@ -246,3 +246,10 @@ def test_an_adapter_needs_an_absolute_path() -> None:
     place, sentence = only_error(deploy(lora=[{"name": "legal", "path": "lora/legal"}]), "deploy")
     assert place == ("models", "chat", "lora", 0, "path")
     assert "relative" in sentence
+
+
+def test_two_adapters_of_one_entry_have_two_names() -> None:
+    twice = [{"name": "legal", "path": "/a"}, {"name": "legal", "path": "/b"}]
+    place, sentence = only_error(deploy(lora=twice), "deploy")
+    assert place == ("models", "chat", "lora")
+    assert sentence == "two adapters are called 'legal'; each needs a name of its own"

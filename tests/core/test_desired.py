@@ -53,7 +53,7 @@ REASONS: list[tuple[Waiting, Reason, str]] = [
         "no engine can serve its pytorch weights: native: not installed (pip install native)",
     ),
     (waits(engine="vllm"), Reason.NO_ENGINE, "no engine is called 'vllm'; there are native"),
-    (waits(engines=[]), Reason.NO_ENGINE, "no engine can serve its pytorch weights: there are no engines"),
+    (waits(engines=[]), Reason.NO_ENGINE, "no engine here serves LLM models"),
     (waits(engines=[], engine="vllm"), Reason.NO_ENGINE, "no engine is called 'vllm'; there are none"),
     (
         waits(
@@ -118,6 +118,10 @@ def test_a_fault_in_options_says_where() -> None:
     found = waits(options={"a": {"b": "x"}}, engines=[engine(options=schema)])
     assert found.place == ("options", "a", "b")
     assert found.sentence == "option a.b: 'x' is not of type 'integer'"
+
+
+def test_an_engine_that_is_named_and_cannot_is_the_key_at_fault() -> None:
+    assert waits(engine="vlm").place == waits(engines=[engine(installed=False)], engine="native").place == ("engine",)
 
 
 def test_one_entry_that_waits_harms_no_other() -> None:
@@ -391,6 +395,16 @@ def test_an_engine_without_adapters_says_so() -> None:
     waiting = waits(lora=[LEGAL])
     assert (waiting.reason, waiting.place) == (Reason.BAD_OPTIONS, ("lora",))
     assert waiting.sentence == "native takes no LoRA adapters for such a model"
+
+
+@pytest.mark.parametrize("taken", [{"lora": [{**LEGAL, "name": "chat"}]}, {"lora": [LEGAL], "aliases": ["legal"]}])
+def test_an_adapter_cannot_be_called_like_the_model_itself(taken: dict[str, Any]) -> None:
+    """It could never be asked for: the name means the model without it."""
+    found = settle([order("chat", **taken)], engines=[engine(serves=WITH_LORA)])
+    assert found.deployments["chat"].exposure.adapters == {}
+    (problem,) = found.problems
+    assert (problem.field, problem.severity) == ("models.chat.lora", Severity.ERROR)
+    assert "already belongs to 'chat'" in problem.message
 
 
 def test_the_name_of_an_adapter_belongs_to_one_entry() -> None:

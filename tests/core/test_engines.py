@@ -16,6 +16,7 @@ from xserve.core.engines import (
     Verdict,
     choose,
     find_engine,
+    no_such_engine,
     normal_name,
     select_specs,
     specs_of,
@@ -30,6 +31,7 @@ TORCH = engine("vllm", title="vLLM")
 GGUF = engine("llama_cpp", title="llama.cpp", serves=[{"type": "LLM", "formats": ["ggufv2"]}])
 BOTH = engine("both", serves=[{"type": "LLM", "formats": ["awq", "ggufv2"]}, {"type": "LLM", "formats": ["pytorch"]}])
 SHY = engine("fake", serves=[{"type": "LLM"}], only_when_named=True)
+MODEST = engine("modest", serves=[{"type": "LLM"}], backends=[{"name": "b", "only_when_named": True}])
 RERANKER = engine("reranker", serves=[{"type": "rerank"}])
 MISSING = engine(
     "missing", installed=False, backends=[{"name": "a", "install": "do a"}, {"name": "b", "install": "do b"}]
@@ -71,14 +73,25 @@ def test_the_first_spec_that_an_engine_serves_by_the_first_engine(
 @pytest.mark.parametrize(
     ("engines", "sentence"),
     [
-        ([RERANKER], "reranker: does not serve LLM models"),
         ([MISSING], "missing: not installed (do a; or do b)"),
-        ([SHY], "there are no engines"),
-        ([RERANKER, MISSING], "reranker: does not serve LLM models; missing: not installed (do a; or do b)"),
+        ([RERANKER, MISSING, SHY], "missing: not installed (do a; or do b)"),
+        ([MODEST, MISSING], "modest: only where an entry names it; missing: not installed (do a; or do b)"),
     ],
 )
-def test_where_none_can_each_says_why(engines: list[Engine], sentence: str) -> None:
+def test_where_none_can_each_that_serves_the_type_says_why(engines: list[Engine], sentence: str) -> None:
     assert chosen(engines) == f"no engine can serve its ggufv2 and pytorch weights: {sentence}"
+
+
+@pytest.mark.parametrize("engines", [[], [RERANKER], [SHY]])
+def test_where_no_engine_serves_the_type_that_is_all_there_is_to_say(engines: list[Engine]) -> None:
+    assert chosen(engines) == "no engine here serves LLM models"
+
+
+def test_a_name_that_no_engine_has_comes_with_the_one_that_may_be_meant() -> None:
+    names = ["llama_cpp", "vllm"]
+    assert no_such_engine("vlm", names) == "no engine is called 'vlm'; did you mean 'vllm'?"
+    assert no_such_engine("LLama.cp", names) == "no engine is called 'LLama.cp'; did you mean 'llama_cpp'?"
+    assert no_such_engine("ollama-x", ["vllm"]) == "no engine is called 'ollama-x'; there are vllm"
 
 
 def test_all_formats_that_an_engine_takes_are_told() -> None:

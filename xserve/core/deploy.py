@@ -19,6 +19,8 @@ GATES = frozenset(
         "trust_remote_code",
         "allow_remote_code",
         "allow_custom_launchers",
+        "launcher_dirs",
+        "engine_dirs",
         "allow_package_install",
         "model_roots",
         "allow_env",
@@ -69,6 +71,14 @@ Gpus = Annotated[
 ]
 
 
+def _distinct(adapters: list[Adapter]) -> list[Adapter]:
+    names = [each.name for each in adapters]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"two adapters are called {twice!r}; each needs a name of its own")
+    return adapters
+
+
 class Adapter(_Strict):
     """A LoRA adapter on top of the model."""
 
@@ -116,7 +126,7 @@ class Entry(Defaults):
     """Selects the spec; none: any."""
     aliases: list[Uid] = []
     """Further public names."""
-    lora: list[Adapter] = []
+    lora: Annotated[list[Adapter], AfterValidator(_distinct)] = []
     """LoRA adapters, each with a public name of its own."""
     options: dict[str, Any] = {}
     """For the engine; checked against the schema in its manifest."""

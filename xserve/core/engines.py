@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -88,6 +89,16 @@ class Verdict:
     able: bool  # it can, perhaps after its environment was made
     taken: bool  # where an entry names no engine
     reason: str  # why not, or what has to be done first; empty: it can, now
+
+
+_BY_NAME = "only where an entry names it"
+
+
+def no_such_engine(wanted: str, names: Sequence[str]) -> str:
+    """The sentence for a name that no engine has, with the one that may be meant."""
+    near = get_close_matches(normal_name(wanted), names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names) or 'none'}"
+    return f"no engine is called {wanted!r}; {hint}"
 
 
 def normal_name(name: str) -> str:
@@ -190,15 +201,13 @@ def choose(
 
     Best is, in this order: the `current` one, installed rather than still to be installed, the first spec in the
     definition's order, the manifest's preference, the name. Engines that must be named are passed over unless
-    `wanted` names them.
+    `wanted` names them. The reasons are those of the engines that serve the type: of the others nobody expects it.
     """
-    offered = [engine for engine in engines if not engine.modest]
-    if wanted is not None:
-        named = find_engine(wanted, engines)
-        if named is None:
-            return f"no engine is called {wanted!r}; there are " + (
-                ", ".join(e.manifest.name for e in engines) or "none"
-            )
+    if wanted is None:
+        offered = [engine for engine in engines if _is_offered(engine, definition["model_type"])]
+    elif (named := find_engine(wanted, engines)) is None:
+        return no_such_engine(wanted, [engine.manifest.name for engine in engines])
+    else:
         offered = [named]
     choices: list[Choice] = []
     reasons: dict[str, str] = {}
@@ -206,13 +215,19 @@ def choose(
         for engine in offered:
             serves = refusal(engine, definition, spec, gates, named=wanted is not None)
             reason = _hindrance(engine, spec, serves, suits)
+            if wanted is None and engine.modest:
+                reason = reason or _BY_NAME
             if isinstance(serves, Serves) and not reason:
                 choices.append(Choice(engine, spec, serves))
             else:
                 reasons[engine.manifest.name] = reason
     if choices:
         return min(choices, key=lambda choice: _rank(choice, specs, current))
-    return _nobody(specs, reasons)
+    return _nobody(definition["model_type"], specs, reasons)
+
+
+def _is_offered(engine: Engine, model_type: str) -> bool:
+    return not engine.manifest.only_when_named and any(row.type == model_type for row in engine.manifest.serves)
 
 
 def _hindrance(engine: Engine, spec: Mapping[str, Any], serves: Serves | str, suits: Suits) -> str:
@@ -228,8 +243,10 @@ def _rank(choice: Choice, specs: Sequence[Mapping[str, Any]], current: str | Non
     return not kept, not engine.installed, specs.index(choice.spec), -choice.serves.preference
 
 
-def _nobody(specs: Sequence[Mapping[str, Any]], reasons: Mapping[str, str]) -> str:
-    sentences = [f"{name}: {why}" for name, why in reasons.items()] or ["there are no engines"]
+def _nobody(model_type: str, specs: Sequence[Mapping[str, Any]], reasons: Mapping[str, str]) -> str:
+    if not reasons:
+        return f"no engine here serves {model_type} models"
+    sentences = [f"{name}: {why}" for name, why in reasons.items()]
     formats = " and ".join(sorted({str(spec["model_format"]) for spec in specs} - {""}))
     what = f"its {formats} weights" if formats else "it"
     return f"no engine can serve {what}: " + "; ".join(sentences)
@@ -245,7 +262,7 @@ def verdicts(
         for engine in engines:
             serves = refusal(engine, definition, spec, gates)
             reason = _hindrance(engine, spec, serves, suits)
-            remark = "only where an entry names it" if engine.modest else engine.missing
+            remark = _BY_NAME if engine.modest else engine.missing
             yield Verdict(
                 engine.manifest.name,
                 str(spec["model_format"]),

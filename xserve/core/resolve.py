@@ -5,7 +5,7 @@ Each entry is judged for itself: what is wrong with one never touches another.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -46,10 +46,11 @@ def _settle_names(orders: Mapping[str, Order]) -> tuple[dict[str, Names], list[P
     problems: list[Problem] = []
     settled: dict[str, Names] = {}
 
-    def claim(order: Order, key: str, names: Sequence[str]) -> tuple[str, ...]:
+    def claim(order: Order, key: str, names: Sequence[str], other: Collection[str] = ()) -> tuple[str, ...]:
+        """`other`: names of its own that mean something else."""
         mine: list[str] = []
         for name in names:
-            if owner.setdefault(name, order.uid) != order.uid:
+            if owner.setdefault(name, order.uid) != order.uid or name in other:
                 message = f"the name {name!r} already belongs to {owner[name]!r}; {order.uid!r} serves without it"
                 problems.append(Problem(order.path, 0, 0, f"models.{order.uid}.{key}", message, Severity.ERROR))
             elif name != order.uid and name not in mine:
@@ -58,7 +59,7 @@ def _settle_names(orders: Mapping[str, Order]) -> tuple[dict[str, Names], list[P
 
     for uid, order in orders.items():
         aliases = claim(order, "aliases", order.entry.aliases)
-        adapters = claim(order, "lora", [each.name for each in order.entry.lora if each.name not in aliases])
+        adapters = claim(order, "lora", [each.name for each in order.entry.lora], {uid, *aliases})
         settled[uid] = Names(aliases, adapters)
     return settled, problems
 
@@ -93,7 +94,7 @@ def _engage(order: Order, found: Registration, means: Means) -> Choice | Waiting
         current=current,
     )
     if isinstance(choice, str):
-        return Waiting(order.uid, Reason.NO_ENGINE, choice, order)
+        return Waiting(order.uid, Reason.NO_ENGINE, choice, order, place=("engine",) if order.entry.engine else ())
     fault = _entry_fault(order.entry, choice)
     if fault is not None:
         reason, place, sentence = fault

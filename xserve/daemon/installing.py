@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from xserve.core.engines import Engine, find_engine
+from xserve.core.engines import Engine, find_engine, no_such_engine
 from xserve.daemon.discovery import discover, equip
 from xserve.daemon.offline import Offline
 from xserve.daemon.world import environments_of
@@ -36,8 +36,7 @@ def install(config: str | None, directory: str | None, names: Sequence[str], tel
 def _named(name: str, engines: Sequence[Engine]) -> Engine:
     engine = find_engine(name, engines)
     if engine is None:
-        there = ", ".join(each.manifest.name for each in engines)
-        raise NotInstalledError(f"no engine is called {name!r}; there are {there}")
+        raise NotInstalledError(no_such_engine(name, [each.manifest.name for each in engines]))
     return engine
 
 

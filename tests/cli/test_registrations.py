@@ -117,3 +117,10 @@ def test_engines_and_what_they_say(script: Script, xserve: Xserve) -> None:
     assert script.requests[1].query == {"model": ["qwen"], "type": ["LLM"]}
     assert json.loads(xserve("engines", "--json").out) == view["engines"]
     assert xserve("engines", "-t", "LLM").code == 2
+
+
+@pytest.mark.parametrize("words", [["vllm", "--install"], ["--environments", "/x"]])
+def test_what_is_to_be_installed_stands_after_the_option(xserve: Xserve, words: list[str]) -> None:
+    """Of `engines vllm --install` the name would be passed over, and every engine installed."""
+    ended = xserve("engines", *words)
+    assert (ended.code, "--install" in ended.err) == (2, True)

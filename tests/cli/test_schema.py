@@ -84,6 +84,16 @@ def test_the_options_of_an_engine_are_those_of_its_manifest(xserve: Xserve) -> N
     assert "n_ctx" in made["properties"]
 
 
+def test_an_engine_of_the_settings_own_folder_has_options_too(xserve: Xserve, tmp_path: Path) -> None:
+    folder = tmp_path / "engines" / "mine"
+    folder.mkdir(parents=True)
+    manifest = {"name": "mine", "title": "Mine", "description": "x", "serves": [], "command": ["x"]}
+    (folder / "engine.yaml").write_text(json.dumps({**manifest, "options": {"title": "of mine"}}))
+    (tmp_path / "xserve.yaml").write_text(json.dumps({"version": 1, "engine_dirs": [str(folder.parent)]}))
+    found = xserve("schema", "options", "mine", "--config-dir", str(tmp_path))
+    assert json.loads(found.out)["title"] == "of mine"
+
+
 @pytest.mark.parametrize("words", [["options"], ["options", "nonsense"], ["deploy", "llama_cpp"]])
 def test_options_need_an_engine_that_there_is(words: list[str], xserve: Xserve) -> None:
     assert xserve("schema", *words).code == 2

@@ -42,6 +42,20 @@ def test_an_unknown_key_names_the_nearest(document: dict[str, Any], path: tuple[
     assert hint in message
 
 
+@pytest.mark.parametrize(
+    ("document", "path"),
+    [
+        ({"engine_dirs": ["/a", "b"]}, ("engine_dirs", 1)),
+        ({"launcher_dirs": ["./b"]}, ("launcher_dirs", 0)),
+        ({"environments": {"directory": "envs"}}, ("environments", "directory")),
+    ],
+)
+def test_folders_are_absolute(document: dict[str, Any], path: tuple[str, ...]) -> None:
+    found, message = only_error({"version": 1, **document}, "settings")
+    assert found == path
+    assert message.endswith("is not an absolute path; give one")
+
+
 def test_a_gate_that_is_not_there_yet_is_not_sent_back_to_the_file_it_stands_in() -> None:
     path, message = only_error({"version": 1, "trust_remote_code": True}, "settings")
     assert path == ("trust_remote_code",)

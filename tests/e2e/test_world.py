@@ -71,6 +71,33 @@ def test_settings_that_cannot_be_read_are_a_problem_and_not_the_defaults(config:
     assert "it is a link" in loaded[0].message
 
 
+def test_folders_in_the_settings_that_are_not_there_are_told(config: Path, tmp_path: Path) -> None:
+    settings = Settings(version=1, engine_dirs=["/nowhere"], launcher_dirs=[str(tmp_path), "/nowhere-else"])
+    world = World(Layers.find(config), settings, settle=0.0, hold=0.0, keep=False)
+
+    assert [str(problem) for problem in world.observe().problems] == [
+        f"{config}/xserve.yaml: warning: engine_dirs: /nowhere is not a folder",
+        f"{config}/xserve.yaml: warning: launcher_dirs: /nowhere-else is not a folder",
+    ]
+
+
+def test_an_edit_of_the_settings_is_told_to_have_no_effect_yet(files: Config) -> None:
+    """A gate that was opened in the file and stays shut would be a riddle; one that was shut and is open, worse."""
+    files.define("base")
+    files.deploy_fake("chat", model="base")
+    world = read(files.directory)
+    assert world.sight.problems == ()
+
+    (files.directory / "xserve.yaml").write_text("version: 1\nallow_remote_code: ['*']\n")
+    (edited,) = world.observe().problems
+    assert "restart the daemon" in edited.message
+    assert world.gates.remote_code == ()
+
+    (files.directory / "xserve.yaml").write_text("version: 1\nallow_remote_cod: ['*']\n")
+    (fault, _) = world.observe().problems
+    assert (fault.line, "allow_remote_code" in fault.message) == (2, True)
+
+
 def test_without_settings_the_defaults_hold(config: Path) -> None:
     assert load_settings(Layers.find(config)) == Settings(version=1)
 
@@ -89,7 +116,9 @@ def test_a_manifest_with_a_dotted_module_is_refused_and_stops_nothing(tmp_path: 
     engines, problems = discover([str(somebodys_engine(tmp_path, module_name))])
 
     assert "mine" not in [each.manifest.name for each in engines]
-    assert [problem.path for problem in problems] == [str(tmp_path / "mine" / "engine.yaml")]
+    (problem,) = problems
+    assert (problem.path, problem.field) == (str(tmp_path / "mine" / "engine.yaml"), "backends.0.module")
+    assert problem.line > 0
 
 
 def somebodys_engine(parent: Path, module_name: str) -> Path:

@@ -32,6 +32,10 @@ def engines_options(parser: Parser) -> None:
 
 def run_engines(args: Arguments) -> int:
     """0 also where no engine can serve the model: the table says why."""
+    if args.install is not None and args.model:
+        raise CommandError(f"--install takes the engines after it: xserve engines --install {args.model}", Exit.USAGE)
+    if args.environments and args.install is None:
+        raise CommandError("--environments says where --install makes them.", Exit.USAGE)
     if args.install is not None:
         return _install(args)
     if args.model_type and not args.model:

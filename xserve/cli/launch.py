@@ -22,13 +22,28 @@ _INTERVAL = 0.5
 """Seconds between two looks at the model."""
 
 _LATER = (
-    (("-lm", "--lora-modules", "--lora_modules"), "adapters; give them to the engine where it has an option for them."),
-    (("-ld", "--image-lora-load-kwargs", "--image_lora_load_kwargs"), "adapters of image models."),
-    (("-fd", "--image-lora-fuse-kwargs", "--image_lora_fuse_kwargs"), "adapters of image models."),
+    (("-lm", "--lora-modules", "--lora_modules"), "adapters of a launch; an entry of deploy.yaml takes them as lora."),
+    (
+        ("-ld", "--image-lora-load-kwargs", "--image_lora_load_kwargs"),
+        "adapters of a launch; an entry of deploy.yaml takes them as lora.",
+    ),
+    (
+        ("-fd", "--image-lora-fuse-kwargs", "--image_lora_fuse_kwargs"),
+        "adapters of a launch; an entry of deploy.yaml takes them as lora.",
+    ),
     (("-qc", "--quantization-config", "--quantization_config"), "quantisation while loading."),
-    (("--enable-virtual-env", "--enable_virtual_env"), "engines run in the daemon's environment."),
-    (("-vp", "--virtual-env-package", "--virtual_env_package"), "engines run in the daemon's environment."),
-    (("--virtual-env-find-link", "--virtual_env_find_link"), "engines run in the daemon's environment."),
+    (
+        ("--enable-virtual-env", "--enable_virtual_env"),
+        "packages of a model's own; models share the environment of their engine.",
+    ),
+    (
+        ("-vp", "--virtual-env-package", "--virtual_env_package"),
+        "packages of a model's own; models share the environment of their engine.",
+    ),
+    (
+        ("--virtual-env-find-link", "--virtual_env_find_link"),
+        "packages of a model's own; models share the environment of their engine.",
+    ),
 )
 
 
@@ -42,7 +57,10 @@ def launch_options(parser: Parser) -> None:
     for options, what in _LATER:
         refuse_later(parser, *options, what=what)
     parser.add_argument(
-        "--disable-virtual-env", "--disable_virtual_env", action="store_true", help="As it is: engines have none yet."
+        "--disable-virtual-env",
+        "--disable_virtual_env",
+        action="store_true",
+        help="As it is: models have none of their own.",
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from xserve.cli.command import Arguments, Command, CommandError, Exit, Parser, add_json
+from xserve.cli.command import Arguments, Command, CommandError, Exit, Parser, add_config_dir, add_json
 from xserve.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -33,31 +33,37 @@ def schema_options(parser: Parser) -> None:
         help=", ".join((*NAMES, "options")),
     )
     parser.add_argument("engine", nargs="?", metavar="ENGINE", help="With options: whose.")
+    add_config_dir(parser)
     add_json(parser)  # it prints nothing else; scripts need not know
 
 
 def run_schema(args: Arguments) -> int:
     """One schema, or all of them by name."""
-    if (args.name == "options") != bool(args.engine):
+    if args.name == "options" and not args.engine:
         raise CommandError("say whose options: xserve schema options ENGINE", Exit.USAGE)
+    if args.engine and args.name != "options":
+        raise CommandError(f"only options are an engine's: xserve schema options {args.engine}", Exit.USAGE)
     if args.engine:
-        print_json(_options(args.engine))
+        print_json(_options(args.engine, args.config_dir))
         return Exit.DONE
     print_json({name: schema(name) for name in NAMES} if args.name == "all" else schema(args.name))
     return Exit.DONE
 
 
-def _options(name: str) -> dict[str, Any]:
-    """What may stand under `options` of a deploy entry, as the engine's manifest says."""
-    from xserve.core.engines import normal_name
-    from xserve.daemon.discovery import discover
+def _options(name: str, config: str | None) -> dict[str, Any]:
+    """What may stand under `options` of a deploy entry, as the engine's manifest says.
 
-    manifests = [found.manifest for found in discover()[0]]
+    `config`: the config directory whose settings may name further engines.
+    """
+    from xserve.core.engines import no_such_engine, normal_name
+    from xserve.daemon.discovery import discover
+    from xserve.daemon.offline import Offline
+
+    manifests = [found.manifest for found in discover(Offline.open(config).settings.engine_dirs)[0]]
     for manifest in manifests:
         if normal_name(name) in {normal_name(manifest.name), normal_name(manifest.title)}:
             return {"$schema": "https://json-schema.org/draft/2020-12/schema", **manifest.options}
-    there = ", ".join(manifest.name for manifest in manifests)
-    raise CommandError(f"no engine is called {name!r}; there are {there}", Exit.USAGE)
+    raise CommandError(no_such_engine(name, [manifest.name for manifest in manifests]), Exit.USAGE)
 
 
 def schema(name: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from xserve.core.definition import KINDS
 from xserve.core.deploy import FORBIDDEN, GATES, DeployFile
+from xserve.core.manifest import Manifest
 from xserve.core.modeltypes import MODEL_TYPES, infer
 from xserve.core.modernise import Origins, Path, modernise
 from xserve.core.problems import Severity
@@ -59,7 +60,7 @@ class Fault:
 class Verdict:
     """The document as plain JSON data, or None where it is not accepted."""
 
-    kind: str  # "model", "deploy" or "settings"
+    kind: str  # "model", "deploy", "settings" or "engine"
     value: dict[str, Any] | None
     faults: tuple[Fault, ...]
 
@@ -73,16 +74,23 @@ def kind_of(data: Any) -> str:
     return "settings" if set(data) & (set(Settings.model_fields) - {"version"}) else "model"
 
 
+_CALLED = {
+    "model": "a model definition",
+    "deploy": "a deploy file",
+    "settings": "a settings file",
+    "engine": "an engine's manifest",
+}
+_OWN: dict[str, type[BaseModel]] = {"deploy": DeployFile, "settings": Settings, "engine": Manifest}
+
+
 def judge(kind: str, data: Any) -> Verdict:
     """The verdict on a parsed document of the given kind. Raises nothing; what is wrong is a fault."""
     if not isinstance(data, Mapping):
-        what = {"model": "a model definition", "deploy": "a deploy file", "settings": "a settings file"}[kind]
+        what = _CALLED[kind]
         return Verdict(kind, None, (Fault((), f"must be a mapping of keys to values: this is not {what}"),))
     if kind == "model":
         return _judge_definition(data)
-    if kind == "deploy":
-        return _judge_own(kind, DeployFile, data)
-    return _judge_own(kind, Settings, data)
+    return _judge_own(kind, _OWN[kind], data)
 
 
 def _judge_definition(data: Mapping[str, Any]) -> Verdict:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from xserve.core.text import Seconds
+from xserve.core.text import Folder, Seconds
 
 Pause = Annotated[Seconds, Field(ge=0.01)]
 """A pause that is one."""
@@ -71,7 +71,7 @@ class Environments(_Strict):
 
     make: bool = True
     """Make one when a deployment needs it. Without, `xserve engines --install NAME` makes it."""
-    directory: str | None = None
+    directory: Folder | None = None
     """Absolute path of the folder that holds them; none: `environments` in the state layer."""
 
 
@@ -96,8 +96,8 @@ class Settings(_Strict):
     """Gate: patterns of registrations whose weights may bring code that is run, e.g. `jina-*`; `*`: all."""
     allow_custom_launchers: list[str] = []
     """Gate: patterns of launchers of flexible models besides those that ship with xserve, e.g. `ours.*`."""
-    launcher_dirs: list[str] = []
-    """Folders in which custom launchers are looked for."""
+    launcher_dirs: list[Folder] = []
+    """Absolute paths of folders in which custom launchers are looked for."""
     watch: bool = True
     """Wake at file events. Without it changes are seen at the next resync, or at `xserve reload`."""
     resync: Pause = 30.0
@@ -112,8 +112,8 @@ class Settings(_Strict):
     """For the whole daemon to leave after SIGTERM."""
     max_starting: Annotated[int, Field(ge=1)] = 4
     """Replicas that may load at the same time."""
-    engine_dirs: list[str] = []
-    """Folders with further engines; they go before the ones that ship with xserve."""
+    engine_dirs: list[Folder] = []
+    """Absolute paths of folders with further engines; these go before the ones that ship with xserve."""
     environments: Environments = Field(default_factory=Environments.model_construct)
     """Where engines run."""
     restart: Restart = Field(default_factory=Restart.model_construct)

@@ -82,6 +82,13 @@ def check_uri(uri: str) -> str:
     return uri
 
 
+def check_folder(path: str) -> str:
+    """A folder in the settings: an absolute path, as nobody knows from where a daemon is started."""
+    if not path.startswith("/") or "\x00" in path:
+        raise ValueError(f"{path!r} is not an absolute path; give one")
+    return path
+
+
 def path_of(uri: str) -> str:
     """The path that a checked `model_uri` names."""
     return uri[len("file://") :] if uri.lower().startswith("file://") else uri
@@ -129,6 +136,7 @@ Text = Annotated[str, BeforeValidator(source_text)]
 Name = Annotated[Text, AfterValidator(check_name)]
 Uid = Annotated[Text, AfterValidator(check_uid)]
 Size = Annotated[Text, AfterValidator(check_size)]
+Folder = Annotated[str, AfterValidator(check_folder)]
 Uri = Annotated[Text, AfterValidator(check_uri)]
 Variable = Annotated[str, AfterValidator(check_variable)]
 VariableValue = Annotated[Text, AfterValidator(check_variable_value)]

@@ -15,8 +15,10 @@ from pydantic import ValidationError
 
 from xserve.core.engines import Engine
 from xserve.core.environment import Environment, Readiness
+from xserve.core.judge import judge
 from xserve.core.manifest import Backend, Manifest
 from xserve.core.problems import Problem
+from xserve.files.examine import locate
 from xserve.files.syntax import SyntaxFault, parse
 from xserve.runtime.environments import Environments
 
@@ -51,8 +53,8 @@ def discover(extra: Sequence[str] = ()) -> tuple[list[Found], list[Problem]]:
     for parent in (*map(Path, extra), bundled("engines")):
         for file in _manifests(parent):
             engine = _load(file)
-            if isinstance(engine, Problem):
-                problems.append(engine)
+            if isinstance(engine, list):
+                problems += engine
             else:
                 found.setdefault(engine.manifest.name, engine)
     return [found[name] for name in sorted(found)], problems
@@ -62,14 +64,18 @@ def _manifests(parent: Path) -> Iterable[Path]:
     return sorted(parent.glob("*/engine.yaml"))
 
 
-def _load(file: Path) -> Found | Problem:
+def _load(file: Path) -> Found | list[Problem]:
+    """The engine, or what is wrong with its manifest."""
     try:
-        manifest = Manifest.model_validate(parse(file.read_bytes()).data)
+        document = parse(file.read_bytes())
     except SyntaxFault as fault:
-        return Problem(str(file), fault.line, fault.column, "", fault.message)
-    except (OSError, ValidationError) as error:
-        return Problem(str(file), 0, 0, "", f"not a usable engine manifest: {error}")
-    return Found(manifest, str(file.parent))
+        return [Problem(str(file), fault.line, fault.column, "", fault.message)]
+    except OSError as error:
+        return [Problem(str(file), 0, 0, "", f"cannot be read: {error.strerror}")]
+    try:
+        return Found(Manifest.model_validate(document.data), str(file.parent))
+    except ValidationError:
+        return list(locate(str(file), document, judge("engine", document.data)))
 
 
 def equip(found: Found, environments: Environments, *, make: bool, backend: str | None = None) -> Engine:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from xserve.core.judge import judge
-from xserve.core.problems import Problem, has_errors
+from xserve.core.problems import Problem, Severity, has_errors
 from xserve.core.settings import Settings
 from xserve.files.examine import locate
 from xserve.files.layers import Layers
@@ -34,6 +35,37 @@ def load_settings(
     if has_errors(problems) or verdict.value is None:
         return problems
     return Settings.model_validate({**verdict.value, **given})
+
+
+class SettingsFile:
+    """The file that settings in force were read from, looked at again while they are."""
+
+    def __init__(self, layers: Layers, settings: Settings) -> None:
+        self._layers = layers
+        self._settings = settings
+        self._content = self._read()
+
+    def problems(self) -> Iterator[Problem]:
+        """What a person should know: folders that are not there, and an edit, which has no effect yet."""
+        for key in ("engine_dirs", "launcher_dirs"):
+            for folder in getattr(self._settings, key):
+                if not os.path.isdir(folder):
+                    yield self._warning(key, f"{folder} is not a folder")
+        if self._read() != self._content:
+            loaded = load_settings(self._layers)
+            yield from loaded if isinstance(loaded, list) else ()
+            yield self._warning(
+                "", "it was edited since the daemon started; restart the daemon to bring that into force"
+            )
+
+    def _warning(self, key: str, sentence: str) -> Problem:
+        return Problem(str(self._layers.settings), 0, 0, key, sentence, Severity.WARNING)
+
+    def _read(self) -> bytes:
+        try:
+            return self._layers.settings.read_bytes()
+        except OSError:
+            return b""
 
 
 def _is_absent(path: Path) -> bool:

@@ -23,6 +23,7 @@ from xserve.core.resolve import resolve, suiting, template_trouble
 from xserve.core.settings import Settings
 from xserve.core.text import path_of
 from xserve.daemon.discovery import Found, bundled, discover, equip
+from xserve.daemon.settings import SettingsFile
 from xserve.files.examine import Accepted, Name, document_hash, positions
 from xserve.files.journal import Journal
 from xserve.files.layers import Layers
@@ -95,6 +96,7 @@ class World:
         self._settings = settings
         self.gates = gates_of(settings)
         self.environments = environments_of(layers, settings)
+        self._settings_file = SettingsFile(layers, settings)
         self.weights = WeightsIndex()
         journal = Journal(str(layers.journal), read_only=not keep)
         sources = layers.sources(builtin=bundled("models.d"))
@@ -208,10 +210,11 @@ class World:
 
     def _weigh(self, sight: Sight, again_in: float | None) -> Sight:
         """Resolve the entries, which looks at the weights; they may have arrived."""
+        troubles = tuple(self._settings_file.problems())
         if not sight.orders:
-            return replace(sight, desired=Desired(), pending=again_in is not None, again_in=again_in)
+            return replace(sight, desired=Desired(problems=troubles), pending=again_in is not None, again_in=again_in)
         desired = resolve(sight.registrations, sight.orders, self._means())
-        troubles = self._discovered()[1]
+        troubles = (*troubles, *self._discovered()[1])
         desired = replace(desired, problems=(*troubles, *(self._placed(each) for each in desired.problems)))
         wants_weights = any(each.reason is Reason.NO_WEIGHTS for each in desired.waiting.values())
         soon = [each for each in (again_in, _WEIGHTS_INTERVAL if wants_weights else None) if each is not None]

@@ -25,9 +25,9 @@ SUITES: dict[str, Callable[[], Iterator[Figure]]] = {
     "files": files.measure,
     "engines": throughput.measure,
     "memory": memory.measure,
-    "vllm": throughput.measure_vllm,
+    "engines-long": throughput.measure_long,
 }
-_LONG = {"vllm"}  # only where it is asked for
+_LONG = {"engines-long"}  # takes minutes: only where it is asked for
 _RESULTS = Path(__file__).resolve().parent / "results"
 
 

@@ -1,6 +1,9 @@
 """Clients that ask as fast as they are answered, each with one request under way, over connections that are kept.
 
-They read no more of an answer than it takes to find its end: what they cost is taken from a machine that computes.
+A rate is taken while all of them are at it: the clock starts when as many requests are answered as there are clients,
+and stops at a multiple of that, so that answers that come in bunches, as those of a batch do, are counted in whole
+bunches. What is still under way at the end is left. Of an answer no more is read than it takes to find its end: what
+clients cost is taken from the machine.
 """
 
 from __future__ import annotations
@@ -13,9 +16,34 @@ from collections.abc import Awaitable, Callable
 from .load import ask
 from .row import Row
 
-Rate = Callable[[int, float], float]  # requests at once, seconds -> items per second
-Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
+Rate = Callable[[int, float], float]  # requests at once, seconds at least -> items per second
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Connect = Callable[[], Awaitable[Streams]]
 _LONGEST = 2**24  # bytes of a stream that is read whole
+
+
+class Tally:
+    """When how many items were answered, and whether that is enough for a rate."""
+
+    def __init__(self, bunch: int, seconds: float) -> None:
+        self._bunch, self._seconds = bunch, seconds
+        self._answers: list[tuple[float, int]] = []  # time, items
+
+    def add(self, items: int, now: float) -> bool:
+        """Note an answer; whether the rate can be taken now."""
+        self._answers.append((now, items))
+        whole = len(self._answers) % self._bunch == 0 and len(self._answers) > self._bunch
+        return whole and now >= self._began + self._seconds
+
+    @property
+    def rate(self) -> float:
+        """Items per second after the first bunch."""
+        items = sum(items for _, items in self._answers[self._bunch :])
+        return items / (self._answers[-1][0] - self._began)
+
+    @property
+    def _began(self) -> float:
+        return self._answers[self._bunch - 1][0]
 
 
 def over_socket(path: str) -> Connect:
@@ -29,24 +57,34 @@ def over_port(port: int) -> Connect:
 
 
 def clients(row: Row, connect: Connect) -> Rate:
-    """How fast clients are answered. Who has an answer when the time is over asks no more; all answers count."""
+    """How fast so many clients are answered."""
     return lambda at_once, seconds: asyncio.run(_rate(row, connect, at_once, seconds))
 
 
 async def _rate(row: Row, connect: Connect, at_once: int, seconds: float) -> float:
     questions = itertools.cycle(row.questions)
+    tally = Tally(at_once, seconds)
     connections = [await connect() for _ in range(at_once)]
-    began = time.perf_counter()
 
-    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
-        done = 0
-        while not done or time.perf_counter() < began + seconds:
+    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
             question = next(questions)
-            done += row.count(await ask(reader, writer, question.wire), question)
-        return done
+            answer = await ask(reader, writer, question.wire)
+            if tally.add(row.count(answer, question), time.perf_counter()):
+                return
 
-    done = sum(await asyncio.gather(*(client(*connection) for connection in connections)))
-    taken = time.perf_counter() - began
+    tasks = [asyncio.create_task(client(*connection)) for connection in connections]
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    found = tally.rate
+    await _leave(tasks, connections)
+    for task in done:
+        task.result()
+    return found
+
+
+async def _leave(tasks: list[asyncio.Task[None]], connections: list[Streams]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
     for _, writer in connections:
         writer.close()
-    return done / taken

@@ -1,8 +1,8 @@
 """Does an engine grow? Ten thousand requests of every sort, and its memory after every hundred of them.
 
 The requests differ in length and count, some are wrong, and some clients leave at once. The largest batches come
-first: memory grows to what they take and stays there, and what is looked for is growth after that. What is read is the memory
-that is the process's own (`VmRSS` without files), so page cache does not blur it. The plot is committed:
+first: memory grows to what they take and stays there, and what is looked for is growth after that. What is read is
+the memory that is the process's own (`VmRSS` without files), so page cache does not blur it. The plot is committed:
 `docs/memory.svg`.
 """
 

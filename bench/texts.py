@@ -10,7 +10,7 @@ from typing import Any
 from .row import Question, Row, ask_json, made, packaged, with_specs
 
 _WORDS = "the river bank holds old boats while people walk home with bread and tell each other about the weather"
-_ANSWER = 32  # tokens
+_ANSWER = 24  # tokens
 _MADE = re.compile(rb'"completion_tokens": ?(\d+)')
 _DOCUMENTS = 4  # of a ranking
 

@@ -3,15 +3,14 @@
 Direct: the library gets what no server gets, all requests of n clients in one call, again and again, in a process
 that runs with the engine's own interpreter. Behind xserve: n clients send their requests through the gateway, each
 the next one when it is answered; texts are streamed. Both compute with one thread and stay loaded while the other is
-measured. A round measures every level, so that what varies slowly on the machine varies for both.
+measured.
 """
 
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from . import media, texts
 from .alone import alone
@@ -21,8 +20,7 @@ from .figure import Figure
 from .row import Row, deployed
 
 _ROUNDS = 3
-_SECONDS = 1.5  # of a level; answers under way are waited for
-_ENOUGH = 12.0  # seconds of a level in all rounds: what takes long need not be repeated
+_SECONDS = 2.0  # of a level, at least
 _WARM = 0.5  # seconds
 _STREAMS = 8  # at once, for a row's `gain`
 
@@ -40,8 +38,7 @@ class Pair:
         return self.served / self.alone
 
 
-Make = Callable[[], Row]
-ROWS: dict[str, Make] = {
+ROWS: dict[str, Callable[[], Row]] = {
     "llama_cpp": texts.llama_cpp,
     "transformers": texts.transformers,
     "embedding": texts.embedding,
@@ -55,27 +52,34 @@ ROWS: dict[str, Make] = {
 }
 
 
+SLOW = ("audio", "faster_whisper", "kokoro")
+"""Compute one request after the other, for so long that many of them wait for most of a minute."""
+
+
 def measure() -> Iterator[Figure]:
-    """All rows."""
-    for name in ROWS:
-        yield from measure_row(ROWS[name])
+    """All rows, of the slow ones the lower levels."""
+    for name, make in ROWS.items():
+        row = make()
+        yield from measure_row(replace(row, levels=row.levels[:-1]) if name in SLOW else row)
 
 
-def measure_vllm() -> Iterator[Figure]:
-    """vLLM, which takes the better part of a minute to start."""
-    yield from measure_row(texts.vllm)
+def measure_long() -> Iterator[Figure]:
+    """What takes minutes: vLLM, whose start alone takes one, and the highest level of the slow rows."""
+    yield from measure_row(texts.vllm())
+    for name in SLOW:
+        row = ROWS[name]()
+        yield from measure_row(replace(row, levels=row.levels[-1:]))
 
 
-def measure_row(make: Make) -> Iterator[Figure]:
+def measure_row(row: Row) -> Iterator[Figure]:
     """The figures of one row."""
-    row = make()
     print(f"  {row.name} ...", flush=True)
     with config_directory() as config, deployed(config, row) as daemon, alone(row, daemon) as direct:
         found = _rounds(row, direct, clients(row, over_port(daemon.port)))
     for level, pairs in found.items():
         yield _compared(row, level, pairs)
     if row.gain:
-        gains = [many.served / one.served for one, many in zip(found[1], found[_STREAMS], strict=False)]
+        gains = [many.served / one.served for one, many in zip(found[1], found[_STREAMS], strict=True)]
         note = f"{row.unit}, both behind xserve"
         yield Figure(
             f"{row.name}, {_STREAMS} at once over one", statistics.median(gains), "x", least=row.gain, note=note
@@ -83,19 +87,16 @@ def measure_row(make: Make) -> Iterator[Figure]:
 
 
 def _rounds(row: Row, direct: Rate, served: Rate) -> dict[int, list[Pair]]:
-    """Pairs by level. The level goes round within the rounds."""
+    """Pairs by level. A round goes through all levels, so that what varies slowly varies for all."""
     for level in row.levels[:2]:
         direct(level, _WARM)
         served(level, _WARM)
     found: dict[int, list[Pair]] = {level: [] for level in row.levels}
-    spent = dict.fromkeys(row.levels, 0.0)
     for _ in range(_ROUNDS):
         known = None
-        for level in (level for level in row.levels if spent[level] < _ENOUGH):
-            began = time.monotonic()
+        for level in row.levels:
             known = known if known and row.serial else direct(level, _SECONDS)
             found[level].append(Pair(known, served(level, _SECONDS)))
-            spent[level] += time.monotonic() - began
     return found
 
 

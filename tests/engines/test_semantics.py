@@ -53,6 +53,21 @@ DEFINITION = {
     "reasoning_end_tag": "</reason>",
     "tool_parser": "hermes",
 }
+SUM = {
+    "response_format": {
+        "type": "json_schema",
+        "json_schema": {
+            "name": "sum",
+            "schema": {
+                "type": "object",
+                "properties": {"sum": {"type": "integer", "minimum": 0, "maximum": 99}},
+                "required": ["sum"],
+                "additionalProperties": False,
+            },
+        },
+    }
+}
+THINKING = {"chat_template_kwargs": {"enable_thinking": True}}
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 WEATHER = {"type": "function", "function": {"name": "weather", "description": "Weather.", "parameters": CITY}}
 
@@ -143,6 +158,45 @@ def test_thoughts_between_the_definitions_tags_are_told_from_the_answer(
     assert message["reasoning_content"].strip() == "We add one."
     assert message["content"].strip().startswith("It is")
     assert "reason>" not in message["content"]
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
+def test_a_schema_holds_for_what_comes_after_the_thoughts(talker: Engine, streamed: bool) -> None:
+    _require_waiting(talker)
+    message = ask(talker, streamed, messages=[*sums(2, 5, 7), said("user", "What is 3+1?")], **SUM, **THINKING)
+    assert message["reasoning_content"].strip() == "We add one."
+    assert json.loads(message["content"]).keys() == {"sum"}
+
+
+def test_a_demanded_tool_is_called_after_the_thoughts(talker: Engine) -> None:
+    _require_waiting(talker)
+    asked = [*sums(2, 5, 7), said("user", "What is 3+1?")]
+    message = ask(talker, False, messages=asked, tools=[WEATHER], tool_choice="required", max_tokens=64, **THINKING)
+    assert message["reasoning_content"].strip() == "We add one."
+    assert message["tool_calls"][0]["function"]["name"] == "weather"
+    assert not message["content"]
+
+
+def test_a_schema_holds_at_once_where_nothing_is_thought(talker: Engine) -> None:
+    message = ask(talker, False, messages=[*sums(2, 5, 7), said("user", "What is 3+1?")], **SUM)
+    assert not message.get("reasoning_content")
+    assert json.loads(message["content"]).keys() == {"sum"}
+
+
+@pytest.mark.parametrize("switched", [True, False])
+def test_thinking_is_switched_by_a_member_of_its_own(talker: Engine, switched: bool) -> None:
+    """As Qwen's clients write it; the prompt is longer by the tag that it opens."""
+    _require_waiting(talker)
+    asked = {"messages": [said("user", "What is 3+1?")], "max_tokens": 1}
+    bare, said_so = (
+        talker.post(CHAT, **asked, **more)["usage"]["prompt_tokens"] for more in ({}, {"enable_thinking": switched})
+    )
+    assert (said_so > bare) == switched
+
+
+def _require_waiting(talker: Engine) -> None:
+    if talker.subject.engine != "transformers":
+        pytest.skip("a server of its own, which does so in its own way or not at all")
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])

@@ -384,6 +384,13 @@ def test_an_adapter_is_told_to_the_engine_and_has_a_public_name() -> None:
     assert found.exposure.adapters == {"legal": {}}
 
 
+def test_an_amount_of_memory_is_refused_by_an_engine_that_keeps_to_none() -> None:
+    waiting = waits(gpu_memory=0.5)
+    assert (waiting.reason, waiting.place) == (Reason.BAD_OPTIONS, ("gpu_memory",))
+    assert waiting.sentence.startswith("native keeps to no amount of memory")
+    assert deployed(gpu_memory=0.5, engines=[engine(gpu_memory=True)]).launch.gpu_memory == 0.5
+
+
 def test_an_adapter_is_selected_as_its_engine_wants_it() -> None:
     native = engine(serves=WITH_LORA, adapters={"lora": [{"id": "{index}", "scale": 1.0}]})
     second = {**LEGAL, "name": "medical"}

@@ -113,6 +113,8 @@ class Manifest(_Strict):
     """Path that answers 200 once the weights are loaded."""
     metrics: str | None = None
     """Path of Prometheus text, if it has one."""
+    gpu_memory: bool = False
+    """Whether it keeps to the `gpu_memory` of a deploy entry; an entry that gives one to another engine is refused."""
     adapters: dict[str, Any] | None = None
     """Members that a request for a LoRA adapter gets, with "{index}" for its place; none: it is asked by its name."""
     never_start: dict[int, str] = {}

@@ -133,6 +133,11 @@ def _entry_fault(entry: Entry, choice: Choice) -> tuple[Reason, tuple[str | int,
         return Reason.BAD_OPTIONS, ("options", *place), sentence
     if entry.lora and not choice.serves.lora:
         return Reason.BAD_OPTIONS, ("lora",), f"{choice.engine.manifest.title} takes no LoRA adapters for such a model"
+    if entry.gpu_memory is not None and not choice.engine.manifest.gpu_memory:
+        sentence = (
+            f"{choice.engine.manifest.title} cannot be held to an amount; leave it out, or say null over a default"
+        )
+        return Reason.BAD_OPTIONS, ("gpu_memory",), sentence
     uneven = _uneven_cards(entry)
     return (Reason.NO_GPU, ("gpus",), uneven) if uneven else None
 

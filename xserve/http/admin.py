@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 from pydantic import BaseModel, Field
@@ -128,7 +129,8 @@ async def log(call: Call[None, LogQuery]) -> Response:
 async def engines(call: Call[None, EnginesQuery]) -> EnginesView:
     """Every engine; with `model` also which of them can serve it. Raises ApiError 404 for no such registration."""
     asked = call.query
-    found = call.control.verdicts(asked.model, asked.type) if asked.model is not None else []
+    # In a thread: it looks at the weights, which may lie on a slow disk.
+    found = await asyncio.to_thread(call.control.verdicts, asked.model, asked.type) if asked.model is not None else []
     if found is None:
         raise ApiError(404, f"No definition is called {asked.model!r}.", code="model_not_found", param="model")
     return EnginesView(engines=call.control.engines(), verdicts=found)

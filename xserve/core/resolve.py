@@ -134,10 +134,8 @@ def _entry_fault(entry: Entry, choice: Choice) -> tuple[Reason, tuple[str | int,
     if entry.lora and not choice.serves.lora:
         return Reason.BAD_OPTIONS, ("lora",), f"{choice.engine.manifest.title} takes no LoRA adapters for such a model"
     if entry.gpu_memory is not None and not choice.engine.manifest.gpu_memory:
-        sentence = (
-            f"{choice.engine.manifest.title} cannot be held to an amount; leave it out, or say null over a default"
-        )
-        return Reason.BAD_OPTIONS, ("gpu_memory",), sentence
+        title = choice.engine.manifest.title
+        return Reason.BAD_OPTIONS, ("gpu_memory",), f"{title} keeps to no amount of memory; leave it out or say null"
     uneven = _uneven_cards(entry)
     return (Reason.NO_GPU, ("gpus",), uneven) if uneven else None
 

@@ -191,6 +191,13 @@ def test_a_requests_own_variables_win() -> None:
     assert variables_of(body, {})["enable_thinking"] is True
 
 
+@pytest.mark.parametrize("switch", ["no", 0, []])
+def test_a_switch_is_on_or_off(switch: Any) -> None:
+    """A text that says no would be taken for a yes."""
+    with pytest.raises(TemplateError, match="enable_thinking"):
+        variables_of({"enable_thinking": switch}, {})
+
+
 @pytest.mark.parametrize("body", [{"chat_template_kwargs": {"messages": []}}, {"chat_template_kwargs": "x"}])
 def test_a_request_may_not_set_what_is_not_the_templates_own(body: dict[str, Any]) -> None:
     with pytest.raises(TemplateError, match="chat_template_kwargs"):

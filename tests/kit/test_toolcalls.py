@@ -202,6 +202,15 @@ def test_a_demanded_call_is_one_of_the_tools_and_is_read_back() -> None:
             jsonschema.validate(wrong, schema)
 
 
+def test_a_demanded_call_is_alone_where_the_client_takes_one_at_a_time() -> None:
+    schema = demand([WEATHER, OTHER], "required", parallel=False)
+    call = {"name": "now", "arguments": {}}
+    assert schema is not None
+    jsonschema.validate([call], schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate([call, call], schema)
+
+
 def test_a_named_function_is_called_once() -> None:
     schema = demand([WEATHER, OTHER], {"type": "function", "function": {"name": "now"}})
     call = {"name": "now", "arguments": {}}

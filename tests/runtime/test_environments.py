@@ -240,6 +240,15 @@ def test_leaving_ends_what_is_being_made(environments: Environments, monkeypatch
     assert told[-1].startswith("failed: ")
 
 
+def test_nothing_is_made_after_leaving(environments: Environments) -> None:
+    """The daemon left between two runs of uv."""
+    environments.close()
+    told: list[str] = []
+    fails(environments, ONE, told)
+    assert told[-1].startswith("failed: ")
+    assert not (environments.root / ONE.name).exists()
+
+
 def test_leaving_does_not_wait_for_another_process_that_makes_it(environments: Environments) -> None:
     environments.root.mkdir()
     with (environments.root / f"{ONE.name}.lock").open("w") as lock:

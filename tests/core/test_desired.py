@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xserve.core.desired import Deployment, Registration, Waiting, Weights
+from xserve.core.desired import Deployment, Order, Registration, Waiting, Weights
 from xserve.core.engines import Gates
 from xserve.core.environment import Environment, Readiness
 from xserve.core.exposure import Exposure
@@ -429,6 +429,32 @@ def test_remote_code_runs_only_where_the_settings_name_the_registration(
     assert found.launch.remote_code is allowed
 
 
+@pytest.mark.parametrize("layer", ["state", "runtime"])
+def test_a_pattern_of_names_opens_no_gate_to_callers_who_choose_the_name_or_the_path(layer: str) -> None:
+    """Any caller could register foreign weights as `llm`, or launch those that are by another path."""
+
+    def may(wanted: Order, definition: Registration, *patterns: str) -> bool:
+        found = settle([wanted], [definition], gates=Gates(remote_code=patterns))
+        return found.deployments["chat"].launch.remote_code
+
+    registered = replace(llm(), layer=layer)
+    launched, moved = (replace(order(**entry), layer=layer) for entry in ({}, {"path": "/tmp/mine"}))
+    assert not may(order(), registered, "llm", "l*")
+    assert not may(moved, llm(), "llm", "l*")
+    assert may(launched, llm(), "llm")
+    assert may(order(path="/srv/llm"), llm(), "llm")
+    assert may(moved, registered, "*")
+
+
+def test_only_flexible_models_are_told_where_launchers_are() -> None:
+    gates = Gates(launcher_dirs=("/srv/launchers",))
+    flexible = registration("flexible", model_name="llm", launcher="xserve.launchers.onnx")
+    engines = [engine(serves=[{"type": "flexible"}, {"type": "LLM"}])]
+    for each, told in ((flexible, ("/srv/launchers",)), (llm(), ())):
+        found = settle([order()], [each], engines, gates=gates).deployments["chat"]
+        assert found.launch.launcher_dirs == told
+
+
 @pytest.mark.parametrize(
     ("gpus", "replicas", "cards"), [("auto", 1, 0), ("none", 1, 0), (2, 3, 2), ([0, 1, 2, 3], 2, 2)]
 )
@@ -470,6 +496,13 @@ def test_an_entry_that_was_changed_gets_the_best_engine_anew() -> None:
     plain = engine("plain")
     better = engine("better", serves=[{"type": "LLM", "formats": ["pytorch"], "preference": 9}])
     first = settle([replace(order(), generation="before")], engines=[plain]).deployments
+    assert settle([order()], engines=[better, plain], before=first).deployments["chat"].launch.engine == "better"
+
+
+def test_a_definition_that_was_changed_gets_the_best_engine_anew() -> None:
+    plain = engine("plain")
+    better = engine("better", serves=[{"type": "LLM", "formats": ["pytorch"], "preference": 9}])
+    first = settle([order()], [replace(llm(), generation="before")], engines=[plain]).deployments
     assert settle([order()], engines=[better, plain], before=first).deployments["chat"].launch.engine == "better"
 
 

@@ -20,6 +20,7 @@ from xserve.core.text import path_of
 _INERT = frozenset(
     ["version", "model_name", "model_description", "model_specs", "virtualenv", "cache_config", "is_builtin"]
 )
+_OF_THE_API = frozenset(["state", "runtime"])  # layers that the API writes
 # What says where weights are; the launch has their path instead.
 _SOURCE = frozenset(["model_id", "model_hub", "model_uri", "model_revision"])
 # Of the text types these are for people; a speech model acts on its language.
@@ -77,9 +78,20 @@ def _launch(order: Order, registration: Registration, choice: Choice, gates: Gat
         gpus=_cards(entry),
         gpu_memory=entry.gpu_memory,
         lora=tuple({"name": each.name, "path": path_of(each.path)} for each in entry.lora),
-        remote_code=any(fnmatchcase(registration.name, pattern) for pattern in gates.remote_code),
+        remote_code=_may_bring_code(order, registration, gates),
         launcher_dirs=gates.launcher_dirs if registration.type == "flexible" else (),
     )
+
+
+def _may_bring_code(order: Order, registration: Registration, gates: Gates) -> bool:
+    """Whether code that comes with the weights may run.
+
+    Whoever registers over the API chooses the name, and whoever launches over it the path: a pattern of names opens
+    the gate for neither, as it would for anybody. Only `*` does.
+    """
+    chosen_by_caller = registration.layer in _OF_THE_API or (order.entry.path and order.layer in _OF_THE_API)
+    patterns = [each for each in gates.remote_code if each == "*" or not chosen_by_caller]
+    return any(fnmatchcase(registration.name, pattern) for pattern in patterns)
 
 
 def _cards(entry: Entry) -> int:

@@ -93,7 +93,8 @@ class Settings(_Strict):
     allow_env: list[str] = ["CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "TOKENIZERS_PARALLELISM", "TZ"]
     """Environment variables that launches over the API may set. Others could make an engine load foreign code."""
     allow_remote_code: list[str] = []
-    """Gate: patterns of registrations whose weights may bring code that is run, e.g. `jina-*`; `*`: all."""
+    """Gate: patterns of registrations whose weights may bring code that is run, e.g. `jina-*`. `*`: all, also those
+    that are registered, or launched with a path of their own, over the API; no other pattern covers these."""
     allow_custom_launchers: list[str] = []
     """Gate: patterns of launchers of flexible models besides those that ship with xserve, e.g. `ours.*`."""
     launcher_dirs: list[Folder] = []

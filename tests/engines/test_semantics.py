@@ -160,6 +160,18 @@ def test_thoughts_between_the_definitions_tags_are_told_from_the_answer(
     assert "reason>" not in message["content"]
 
 
+def test_log_probabilities_of_a_tag_are_streamed_though_it_is_not_shown(talker: Engine) -> None:
+    """Here the answer ends with it, so that no text follows which could bring them along."""
+    _require_waiting(talker)
+    asked = {"messages": [*sums(2, 5, 7), said("user", "What is 3+1?")], "temperature": 0, "stop": "It", **THINKING}
+    asked |= {"logprobs": True}
+    whole = talker.post(CHAT, **asked)["choices"][0]["logprobs"]["content"]
+    events = [json.loads(data)["choices"][0] for data in list(talker.stream(CHAT, **asked))[:-1]]
+    streamed = [entry for event in events if event["logprobs"] for entry in event["logprobs"]["content"]]
+    assert "</reason>" in "".join(entry["token"] for entry in whole)
+    assert [entry["token"] for entry in streamed] == [entry["token"] for entry in whole]
+
+
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
 def test_a_schema_holds_for_what_comes_after_the_thoughts(talker: Engine, streamed: bool) -> None:
     _require_waiting(talker)

@@ -27,6 +27,10 @@ pytestmark = [*SUBJECT.marks(), pytest.mark.timeout(600)]  # the library needs i
 
 MOST, LONG = 12, 24  # tokens of an answer
 ROOM = {"max_model_len": 192, "num_blocks": 16, "page_size": 16}  # for four answers or so
+MARK, ENDING = 4, 5  # special tokens; the definition says that the second ends an answer
+BEGINNING = (
+    "Here is a list of countries, and of the cities from which they are governed, each on a line.\nSpain: Madrid\n"
+)
 ENDLESS = {"max_tokens": 180, "ignore_eos": True, "temperature": 0}
 STORY = "Once upon a time there was a"
 SONG = "Song: la la la la la la"
@@ -77,6 +81,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"prompt": STORY, "temperature": 0.9, "seed": 12},
         {"prompt": STORY, "seed": 12, "settings": SAMPLED},
     ),
+    "long prompt": ({"prompt": BEGINNING}, {"prompt": BEGINNING}),
+    "long prompt, adapter": ({"model": "one", "prompt": BEGINNING}, {"prompt": BEGINNING, "adapter": "one"}),
     "another adapter": ({"model": "two", "prompt": PROMPT}, {"prompt": PROMPT, "adapter": "two"}),
 }
 
@@ -114,7 +120,7 @@ def library(adapters: Path) -> dict[str, Any]:
 def engine(adapters: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """The engine with the adapters."""
     lora = [{"name": name, "path": str(adapters / name)} for name in ("one", "two")]
-    subject = SUBJECT.but(launch={"lora": lora}, options=ROOM)
+    subject = SUBJECT.but(launch={"lora": lora}, options=ROOM, definition={"stop_token_ids": [ENDING]})
     with Engine(subject, tmp_path_factory.mktemp("engine")) as started:
         started.wait_ready()
         yield started
@@ -155,7 +161,10 @@ def test_an_answer_is_what_the_library_says(library: dict[str, Any], together: d
 def test_an_answer_that_is_made_alone_is_the_same(
     engine: Engine, library: dict[str, Any], case: str, request: pytest.FixtureRequest
 ) -> None:
-    if case not in ("capital", "adapter") and not request.config.getoption("--long"):
+    """What one adapter has read of a prompt is of no use to another, nor to the model by itself."""
+    if case not in ("capital", "adapter", "long prompt", "long prompt, adapter") and not request.config.getoption(
+        "--long"
+    ):
         pytest.skip("they are asked together; one by one: --long")
     assert say(engine, **CASES[case][0]) == library[case]["text"]
 
@@ -167,6 +176,7 @@ def test_the_cases_differ_where_they_should(library: dict[str, Any]) -> None:
         "song": ("frequency_penalty",),
         "capital": ("logit_bias", "adapter", "another adapter"),
         "adapter": ("another adapter",),
+        "long prompt": ("long prompt, adapter",),
         "narrowed by nothing": ("top_k", "top_p", "min_p"),
     }.items():
         for case in steered:
@@ -269,6 +279,16 @@ def test_a_stop_token_ends_the_answer_before_it(engine: Engine, library: dict[st
     assert library["story"]["text"].startswith(answer["choices"][0]["text"])
 
 
+@pytest.mark.parametrize(
+    ("own", "finish"), [({}, "stop"), ({"stop": "~~"}, "length"), ({"stop_token_ids": []}, "length")]
+)
+def test_the_definitions_stop_token_holds_where_a_request_has_no_stop_of_its_own(
+    engine: Engine, own: dict[str, Any], finish: str
+) -> None:
+    body = {"prompt": PROMPT, "temperature": 0, "logit_bias": {str(ENDING): 100}, "max_tokens": 2}
+    assert engine.post(TEXT, **body, **own)["choices"][0]["finish_reason"] == finish
+
+
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
 def test_a_limit_is_kept(engine: Engine, name: str) -> None:
     answer = engine.post(CHAT, messages=ADD, temperature=0, **{name: 3})
@@ -315,6 +335,7 @@ def test_streamed_choices_are_told_apart(engine: Engine) -> None:
 
 def test_a_prompt_may_be_texts_or_token_ids(engine: Engine, library: dict[str, Any]) -> None:
     answer = engine.post(TEXT, prompt=[PROMPT, STORY], temperature=0, max_tokens=4)
+    assert [choice["index"] for choice in answer["choices"]] == [0, 1]
     texts = [choice["text"] for choice in answer["choices"]]
     assert library["capital"]["text"].startswith(texts[0])
     assert library["story"]["text"].startswith(texts[1])
@@ -368,6 +389,12 @@ def test_a_tool_that_is_demanded_by_its_name_is_called(engine: Engine) -> None:
     (call,) = answer["message"]["tool_calls"]
     assert call["function"]["name"] == "weather"
     assert json.loads(call["function"]["arguments"])["city"] in ("Paris", "Rome")
+
+
+@pytest.mark.parametrize(("tools", "shown"), [([], False), ([{"type": "function", "function": {"name": "f"}}], True)])
+def test_special_tokens_are_shown_where_they_may_mark_a_call(engine: Engine, tools: list[Any], shown: bool) -> None:
+    body = {"messages": ADD, "tools": tools, "logit_bias": {str(MARK): 100}, "max_tokens": 1}
+    assert bool(say(engine, **body)) == shown
 
 
 # What is refused

@@ -119,6 +119,12 @@ def test_an_engine_is_found_by_name_or_title_however_it_is_written(name: str) ->
     assert found is (GGUF if normal_name(name) == "llamacpp" else TORCH)
 
 
+def test_a_name_goes_before_the_title_of_another() -> None:
+    other = engine("copy", title="vLLM")
+    assert find_engine("vllm", [other, TORCH]) is TORCH
+    assert find_engine("vLLM", [other]) is other
+
+
 @pytest.mark.parametrize("name", ["llama", "", "...", "transformers"])
 def test_another_name_finds_none(name: str) -> None:
     assert find_engine(name, [TORCH, GGUF]) is None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import yaml
 
 from ..wheels import only_from, wheel
 from .conftest import Serve
-from .daemon import wait_until
+from .daemon import PATIENCE, XSERVE, wait_until
 from .files import Config, place
 
 FAKE = Path(__file__).parents[2] / "engines" / "fake"
@@ -138,6 +140,19 @@ def test_an_environment_can_be_made_ahead_and_then_needs_no_making(files: Config
     assert "toy is installed" in done.stdout
     daemon.run("reload")
     daemon.wait_state("chat", "ready")
+
+
+def test_an_engine_that_cannot_be_installed_keeps_no_other_from_it(files: Config, toy: Toy) -> None:
+    manifest = json.loads((toy.folder / "toy" / "engine.yaml").read_text())
+    (toy.folder / "hopeless").mkdir()
+    backend = {"name": "x", "module": "nowhere", "packages": ["nowhere==1.0"]}
+    place(toy.folder / "hopeless" / "engine.yaml", {**manifest, "name": "hopeless", "backends": [backend]})
+    place(files.directory / "xserve.yaml", {"version": 1, "engine_dirs": [str(toy.folder)]})
+    command = [*XSERVE, "engines", "--install", "hopeless", "toy", "--config-dir", str(files.directory)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 1
+    assert "the environment of hopeless cannot be made" in done.stderr
+    assert "toy is installed" in done.stderr
 
 
 def test_leaving_does_not_wait_for_an_environment(files: Config, toy: Toy, serve: Serve) -> None:

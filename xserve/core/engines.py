@@ -107,12 +107,11 @@ def normal_name(name: str) -> str:
 
 
 def find_engine(name: str, engines: Sequence[Engine]) -> Engine | None:
-    """The engine that a user means by `name`: its name or its title."""
+    """The engine that a user means by `name`: the one of that name, else the first of that title."""
     wanted = normal_name(name)
-    for engine in engines:
-        if wanted in {normal_name(engine.manifest.name), normal_name(engine.manifest.title)}:
-            return engine
-    return None
+    named = [engine for engine in engines if normal_name(engine.manifest.name) == wanted]
+    titled = [engine for engine in engines if normal_name(engine.manifest.title) == wanted]
+    return next(iter((*named, *titled)), None)
 
 
 def specs_of(definition: Mapping[str, Any]) -> list[Mapping[str, Any]]:

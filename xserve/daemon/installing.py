@@ -19,8 +19,8 @@ class NotInstalledError(Exception):
 def install(config: str | None, directory: str | None, names: Sequence[str], tell: Callable[[str], None]) -> list[str]:
     """Make the environments of these engines; returns a sentence for each. Raises NotInstalledError.
 
-    Without names: of every engine that has one. `directory` holds the environments, in place of the one that the
-    settings name.
+    Without names: of every engine that has one. One that fails keeps none of the others from being made. `directory`
+    holds the environments, in place of the one that the settings name.
     """
     offline = Offline.open(config)
     environments = (
@@ -30,7 +30,16 @@ def install(config: str | None, directory: str | None, names: Sequence[str], tel
     )
     engines = [equip(each, environments, make=True) for each in discover(offline.settings.engine_dirs)[0]]
     wanted = [_named(name, engines) for name in names] or [each for each in engines if each.environment]
-    return [_install(engine, environments, tell) for engine in wanted]
+    done: list[str] = []
+    failed: list[str] = []
+    for engine in wanted:
+        try:
+            done.append(_install(engine, environments, tell))
+        except NotInstalledError as error:
+            failed.append(str(error))
+    if failed:
+        raise NotInstalledError("\n".join([*failed, *done]))
+    return done
 
 
 def _named(name: str, engines: Sequence[Engine]) -> Engine:

@@ -241,16 +241,15 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def _listen(process: subprocess.Popen[str], tell: Tell) -> list[str]:
-    """Every line that it says, told as it comes but for the list of packages at the end."""
+    """Every line that it says and that is progress or a complaint, told as it comes."""
     said: list[str] = []
     assert process.stderr is not None
     with process.stderr:
         for line in process.stderr:
             words = " ".join(_FRAME.sub(" ", line).split())
-            if words:
+            if words and not words.startswith(_UNINTERESTING):
                 said.append(words)
-                if not words.startswith(_UNINTERESTING):
-                    tell(words)
+                tell(words)
     return said
 
 

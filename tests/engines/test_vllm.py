@@ -168,10 +168,18 @@ def test_a_prompt_that_is_too_long_is_the_clients_fault(llm: Engine) -> None:
 
 
 def test_a_killed_server_leaves_no_process_behind(llm: Engine) -> None:
-    """The last one of this engine: its core and its workers hold the memory."""
+    """Nor shared memory. The last one of this engine: its core and its workers hold the memory."""
+    shared = {path for pid in llm.session() for path in shared_by(pid)}
+    assert shared
     assert len(llm.session()) > 2
     llm.process.kill()
     until(lambda: not llm.session(), "all of its session is gone")
+    assert not [path for path in shared if Path(path).exists()]
+
+
+def shared_by(pid: int) -> set[str]:
+    """Named memory that a process uses."""
+    return {line.split()[-1] for line in Path(f"/proc/{pid}/maps").read_text().splitlines() if "/dev/shm/psm_" in line}
 
 
 # Vectors, scores, speech

@@ -321,11 +321,12 @@ def test_thoughts_are_renamed_where_they_are_a_key_and_nowhere_else(module: Call
     assert reword("/v1/completions", 200, said) == said
 
 
-async def test_a_reworded_answer_states_its_new_length(module: Callable[[str], ModuleType]) -> None:
+async def answered(module: Callable[[str], ModuleType], *messages: dict[str, Any]) -> list[dict[str, Any]]:
+    """What is sent on when vLLM sends these."""
+
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"22")]
-        await send({"type": "http.response.start", "status": 404, "headers": headers})
-        await send({"type": "http.response.body", "body": b'{"detail":"Not Found"}'})
+        for message in messages:
+            await send(message)
 
     sent: list[dict[str, Any]] = []
 
@@ -333,13 +334,33 @@ async def test_a_reworded_answer_states_its_new_length(module: Callable[[str], M
         sent.append(message)
 
     await module("wording").Wording(app)({"type": "http", "path": "/v1/x"}, None, send)
-    head, body = sent
+    return sent
+
+
+async def test_a_reworded_answer_states_its_new_length(module: Callable[[str], ModuleType]) -> None:
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"22")]
+    head, body = await answered(
+        module,
+        {"type": "http.response.start", "status": 404, "headers": headers},
+        {"type": "http.response.body", "body": b'{"detail":"Not Found"}'},
+    )
     assert dict(head["headers"])[b"content-length"] == str(len(body["body"])).encode()
     assert json.loads(body["body"])["error"] == {
         "message": "Not Found: /v1/x",
         "type": "invalid_request_error",
         "code": 404,
     }
+
+
+@pytest.mark.parametrize(("last", "closed"), [(b'data: {"error": {}}\n\n', False), (b'data: {"choices"}\n\n', True)])
+async def test_a_stream_that_broke_off_is_not_closed_as_if_whole(
+    module: Callable[[str], ModuleType], last: bytes, closed: bool
+) -> None:
+    events = [b'data: {"choices"}\n\n', last, b"data: [DONE]\n\n"]
+    head = {"type": "http.response.start", "status": 200, "headers": []}
+    bodies = [{"type": "http.response.body", "body": event, "more_body": True} for event in events]
+    _, *sent = await answered(module, head, *bodies, {"type": "http.response.body"})
+    assert b"".join(message["body"] for message in sent) == b"".join(events if closed else events[:2])
 
 
 # What it says when it cannot start
@@ -423,30 +444,37 @@ def test_a_distribution_answers_for_another_name(
 
 SERVER = """
 import subprocess, sys
-from guard import leave_nothing_behind
-leave_nothing_behind()
-subprocess.Popen(["sleep", "600"])
-print("ready", flush=True)
-sys.stdin.read()
+from multiprocessing import shared_memory
+from guard import nothing_left_behind
+with nothing_left_behind():
+    subprocess.Popen(["sleep", "600"])
+    print(shared_memory.SharedMemory(create=True, size=16).name, flush=True)
+    sys.stdin.read()
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_whatever_ends_the_server_its_group_ends_with_it(number: int) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, 0])
+def test_whatever_ends_the_server_its_group_and_its_shared_memory_end_with_it(number: int) -> None:
+    """0: by itself."""
     server = subprocess.Popen(
         [sys.executable, "-c", SERVER],
         env={"PYTHONPATH": str(ENGINES / "vllm"), "PATH": os.environ["PATH"]},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # the tracker tells there of what it takes back
         start_new_session=True,
     )
     with server:
         assert server.stdout is not None
-        assert server.stdout.readline() == b"ready\n"
-        assert len(group(server.pid)) == 3  # with the guard and the child
-        server.send_signal(number)
+        assert server.stdin is not None
+        shared = Path("/dev/shm", server.stdout.readline().decode().strip())
+        assert shared.is_file()
+        assert len(group(server.pid)) == 4  # with the guard, the child and the tracker
+        server.send_signal(number) if number else server.stdin.close()
         assert server.wait(60) == -number
+        assert number or not shared.exists()  # its own end is its last deed: who waits for it may kill the rest
         until(lambda: not group(server.pid), "the group is gone")
+        assert not shared.exists()
 
 
 def group(leader: int) -> list[int]:

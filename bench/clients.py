@@ -64,27 +64,49 @@ def clients(row: Row, connect: Connect) -> Rate:
 async def _rate(row: Row, connect: Connect, at_once: int, seconds: float) -> float:
     questions = itertools.cycle(row.questions)
     tally = Tally(at_once, seconds)
-    connections = [await connect() for _ in range(at_once)]
 
-    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def client(talk: _Talk) -> None:
         while True:
             question = next(questions)
-            answer = await ask(reader, writer, question.wire)
+            answer = await talk.ask(question.wire)
             if tally.add(row.count(answer, question), time.perf_counter()):
                 return
 
-    tasks = [asyncio.create_task(client(*connection)) for connection in connections]
-    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    found = tally.rate
-    await _leave(tasks, connections)
-    for task in done:
-        task.result()
-    return found
+    talks = [_Talk(connect) for _ in range(at_once)]
+    tasks = [asyncio.create_task(client(talk)) for talk in talks]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+        return tally.rate
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        for talk in talks:
+            talk.leave()
 
 
-async def _leave(tasks: list[asyncio.Task[None]], connections: list[Streams]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)
-    for _, writer in connections:
-        writer.close()
+class _Talk:
+    """A connection, made again where the server closes it between two requests, as llama.cpp does after streams."""
+
+    def __init__(self, connect: Connect) -> None:
+        self._connect = connect
+        self._streams: Streams | None = None
+
+    async def ask(self, wire: bytes) -> bytes:
+        """The body of the answer."""
+        if self._streams:
+            try:
+                return await ask(*self._streams, wire)
+            except (asyncio.IncompleteReadError, ConnectionError) as error:
+                if getattr(error, "partial", b""):
+                    raise
+                self.leave()
+        self._streams = await self._connect()
+        return await ask(*self._streams, wire)
+
+    def leave(self) -> None:
+        """Close it."""
+        if self._streams:
+            self._streams[1].close()

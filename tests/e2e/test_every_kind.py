@@ -123,7 +123,6 @@ def test_a_painted_picture_is_fetched_from_its_address(client: openai.OpenAI, co
     with urllib.request.urlopen(painted.data[0].url) as answer:
         seen = centre(answer.read())
     assert seen.index(max(seen)) == channel
-    assert max(seen) > 2 * sorted(seen)[1] - 20
 
 
 @pytest.mark.parametrize("listener", ["hear", "hear-fast"])

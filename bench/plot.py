@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 _WIDTH, _HEIGHT = 760, 380
-_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 20, 80, 50  # margins
+_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 40, 80, 50  # margins
 _COLOURS = ("#1f5fa8", "#c2571a", "#3a7d44", "#7a4fa3")
 
 

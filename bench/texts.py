@@ -85,9 +85,10 @@ def _text(engine: str, weights: Path, kind: str, options: dict[str, Any], **furt
 
 
 def _chats(name: str) -> list[Question]:
-    """Streams of a fixed length, each about something else."""
+    """Streams of a fixed length, each about something else: short questions, since it is decoding that is shared."""
     chance = random.Random(0)
-    asked = [[{"role": "user", "content": f"Tell me about {_some(chance)}."}] for _ in range(64)]
+    themes = [" ".join(chance.choices(_WORDS.split(), k=3)) for _ in range(64)]
+    asked = [[{"role": "user", "content": f"Tell me about {theme}."}] for theme in themes]
     fixed = {"max_tokens": _ANSWER, "temperature": 0, "ignore_eos": True}
     fixed |= {"stream": True, "stream_options": {"include_usage": True}}
     return [ask_json(name, "/v1/chat/completions", {"messages": messages, **fixed}) for messages in asked]
